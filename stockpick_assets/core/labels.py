@@ -1,0 +1,52 @@
+"""What a forecast is worth: the two returns over the five minutes after it, defined once.
+
+`obtainable`: bought at the next minute's open, sold at the close five minutes after the forecast minute. `close`: from
+the forecast minute's own close, which is not tradable: most of what it shows is the last print bouncing between bid
+and ask. Minutes are clock minutes of one session, and a bar must stand at both ends. What does not belong here: who is
+graded by them (grading.py), or what is fitted to them (spark/training.py).
+"""
+
+import numpy as np
+
+from stockpick_assets.core.grid import Matrix
+from stockpick_assets.core.market_hours import MINUTE
+
+HORIZON_MINUTES = 5
+HORIZON = MINUTE * HORIZON_MINUTES
+ENTRY_MINUTES = 1
+
+
+def profitable_above(cost_bp: float) -> float:
+    """The return, as a fraction, that a forecast has to exceed after a cost in basis points."""
+    return cost_bp / 10_000
+
+
+def forward_returns(opens: Matrix, closes: Matrix) -> tuple[Matrix, Matrix]:
+    """The obtainable and the close return of a forecast at each minute, as fractions.
+
+    opens, closes: minutes of one session × tickers, NaN where there is no bar. The answers have their shape, NaN where
+    a bar is missing.
+    """
+    obtainable, close = np.full_like(closes, np.nan), np.full_like(closes, np.nan)
+    exits = closes[HORIZON_MINUTES:]
+    obtainable[: len(exits)] = exits / opens[ENTRY_MINUTES : ENTRY_MINUTES + len(exits)] - 1
+    close[: len(exits)] = exits / closes[: len(exits)] - 1
+    return obtainable, close
+
+
+def _after(minutes: int) -> str:
+    return f"(PARTITION BY session, ticker ORDER BY m RANGE BETWEEN {minutes} FOLLOWING AND {minutes} FOLLOWING)"
+
+
+# The same in Spark SQL, for rows of `open` and `close` with `m`, a count of minutes; null where a bar is missing.
+LABEL_WINDOWS = f"at_entry AS {_after(ENTRY_MINUTES)}, at_exit AS {_after(HORIZON_MINUTES)}"
+OBTAINABLE_RETURN = "try_divide(max(close) OVER at_exit, max(open) OVER at_entry) - 1"
+CLOSE_RETURN = "try_divide(max(close) OVER at_exit, close) - 1"
+
+# Percentile of the close return among its minute's rows, halfway through equal ones, minus 1/2: the mean is 0, and
+# that the return is measured against the cross-section changes nothing. A row needs `close_return`.
+LABEL = """(
+    (rank() OVER (PARTITION BY session, minute ORDER BY close_return) - 1)
+        / count(*) OVER (PARTITION BY session, minute)
+    + cume_dist() OVER (PARTITION BY session, minute ORDER BY close_return)
+) / 2 - 0.5"""

@@ -1,0 +1,166 @@
+"""The message of a pick: its text, its identity, and the topic it goes to. `docs/messages.md` describes it for readers.
+
+Pure. What does not belong here: which messages are due (relay.py), or how they reach Kafka (resources/kafka.py).
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stockpick_assets.core.errors import StockpickError
+from stockpick_assets.core.schemas import PICKS
+
+SCHEMA_VERSION = 1
+TOPIC_PREFIX = "stockpick"
+_MINUTE = "%Y-%m-%dT%H:%M:00Z"  # Arrow writes %S of a microsecond stamp with its fraction
+_LEGAL_IN_TOPIC = re.compile(r"[A-Z0-9.-]")
+_ESCAPED = re.compile(r"(?:_[0-9a-f]{2})+")
+_NUMBERS = ("price", "change_day", "change_5m", "pop_window", "p_profit", "expected_excess_return")
+
+
+class MessageError(StockpickError):
+    """A text that is no message of ours; its cause is in the words."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A pick as a reader of the topics gets it. Meanings and units are those of the table `picks`.
+
+    minute: start of the bar, UTC. rank: 1 is the best of the minute. abstain: why the forecast is not to be relied on,
+    or why there is none; null where neither is so.
+    """
+
+    id: str
+    source: str
+    ticker: str
+    minute: datetime
+    price: float | None
+    change_day: float | None
+    change_5m: float | None
+    pop_window: float | None
+    p_profit: float | None
+    expected_excess_return: float | None
+    rank: int | None
+    abstain: str | None
+    model_version: str | None
+
+
+def topic_name(source: str, ticker: str) -> str:
+    """The Kafka topic of a ticker's messages: `stockpick.simulated.AAPL`.
+
+    Kafka takes letters, digits, dot, dash and underscore. What is neither an upper-case letter, a digit, a dot nor a
+    dash is written as `_` and two lower-case hexadecimal digits for each of its UTF-8 bytes, so that two tickers never
+    share a topic: `^NDX` is `stockpick.yahoo._5eNDX`.
+    """
+    escaped = (
+        character if _LEGAL_IN_TOPIC.fullmatch(character) else "".join(f"_{byte:02x}" for byte in character.encode())
+        for character in ticker
+    )
+    return f"{topic_prefix(source)}{''.join(escaped)}"
+
+
+def ticker_of(source: str, topic: str) -> str:
+    """The ticker whose messages go to the topic; the inverse of `topic_name`."""
+    name = topic.removeprefix(topic_prefix(source))
+    return _ESCAPED.sub(lambda escape: bytes.fromhex(escape[0].replace("_", "")).decode(), name)
+
+
+def topic_prefix(source: str) -> str:
+    """What the names of all topics of a source's messages begin with, and no other topic's."""
+    return f"{TOPIC_PREFIX}.{source}."
+
+
+def message_id(source: str, minute: datetime, ticker: str) -> str:
+    """What identifies a message for ever: `simulated/2026-11-23T14:30:00Z/AAPL`."""
+    return f"{source}/{minute.astimezone(UTC).strftime(_MINUTE)}/{ticker}"
+
+
+def with_messages(picks: pa.Table, versions: Mapping[str, int], run_id: str) -> pa.Table:
+    """`picks` in the schema PICKS, its columns `message_id` and `message` filled.
+
+    picks: every other column of PICKS. versions: of each table that was read for them, by name. Raises ValueError when
+    a number is NaN or infinite, which JSON cannot say.
+    """
+    encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+    source, ticker, rank, abstain, model = (
+        picks[name].to_pylist() for name in ("source", "ticker", "rank", "abstain", "model_version")
+    )
+    session = pc.strftime(picks["session"], format="%Y-%m-%d").to_pylist()
+    minute = pc.strftime(picks["minute"], format=_MINUTE).to_pylist()
+    numbers = zip(*(picks[name].to_pylist() for name in _NUMBERS), strict=True)
+    read = dict(versions)
+    ids: list[str] = []
+    texts: list[str] = []
+    for index, values in enumerate(numbers):
+        ids.append(f"{source[index]}/{minute[index]}/{ticker[index]}")
+        texts.append(
+            encode(
+                {
+                    "schema_version": SCHEMA_VERSION,
+                    "id": ids[-1],
+                    "source": source[index],
+                    "ticker": ticker[index],
+                    "session": session[index],
+                    "minute": minute[index],
+                    **dict(zip(_NUMBERS, values, strict=True)),
+                    "rank": rank[index],
+                    "abstain": abstain[index],
+                    "model_version": model[index],
+                    "tables": read,
+                    "run_id": run_id,
+                }
+            )
+        )
+    made = {"message_id": pa.array(ids, pa.string()), "message": pa.array(texts, pa.string())}
+    columns = [made[name] if name in made else picks[name] for name in PICKS.columns.names]
+    return pa.table(columns, schema=PICKS.columns)
+
+
+def parse_message(text: str | bytes) -> Message:
+    """The message that a topic delivered. Raises MessageError when it is none.
+
+    Fields that are not known are left alone: a later schema version only adds some.
+    """
+    try:
+        fields: dict[str, Any] = json.loads(text)
+        return Message(
+            id=_text(fields["id"]),
+            source=_text(fields["source"]),
+            ticker=_text(fields["ticker"]),
+            minute=datetime.strptime(fields["minute"], _MINUTE).replace(tzinfo=UTC),
+            **{name: _number(fields[name]) for name in _NUMBERS},
+            rank=None if fields["rank"] is None else int(fields["rank"]),
+            abstain=None if fields["abstain"] is None else _text(fields["abstain"]),
+            model_version=None if fields["model_version"] is None else _text(fields["model_version"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        shown = text.decode(errors="replace") if isinstance(text, bytes) else text
+        raise MessageError(f"no stockpick message ({type(error).__name__}: {error}): {one_line(shown, 80)}") from None
+
+
+def one_line(text: str, longest: int = 40) -> str:
+    """Text from outside as a terminal or a chat may show it: printable characters of one line, cut at `longest`."""
+    shown = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _number(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return float(value)

@@ -1,0 +1,87 @@
+"""The picks: each minute's forecasts in order, beside what the prices did.
+
+What does not belong here: the message of a pick (messages.py), or what it turned out to be worth (grading.py).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from stockpick_assets.core.errors import StockpickError
+from stockpick_assets.core.grid import Grid, Matrix, carried_forward, lagged
+from stockpick_assets.core.market_hours import Session, minute_label, session_before
+from stockpick_assets.core.probability import WINDOW_MINUTES, pop_window
+from stockpick_assets.core.schemas import PICKS
+
+UNMESSAGED = [name for name in PICKS.columns.names if name not in ("message_id", "message")]
+NOT_MADE = "no prediction was made for this minute"
+
+
+class NothingToRank(StockpickError):
+    """The minutes to be ranked have no predictions at all."""
+
+
+def picks(
+    predictions: pa.Table,
+    bars: pa.Table,
+    session: Session,
+    first: datetime,
+    last: datetime,
+    tickers: Sequence[str],
+    selected: Sequence[str],
+) -> pa.Table:
+    """One pick for each of the session's minutes from `first` to `last` × `selected` tickers, in key order.
+
+    The columns are those of PICKS but the message's two. predictions: PREDICTIONS of these minutes and all `tickers`,
+    among which a pick is ranked. bars: RAW_PRICES of the previous session, and of this one from its open to `last`.
+
+    rank: 1 is the highest score of the minute; equal scores in the order of tickers; null without one. price: newest
+    close of the session. change_day: price over the previous session's last close, minus 1. change_5m: price over that
+    of five clock minutes before, minus 1. pop_window compares bars only: a carried price is no record. Each is null
+    where one of its prices is missing. Raises NothingToRank.
+    """
+    grid = Grid(session, tuple(sorted(tickers)))
+    cells = grid.cells(first, last, selected)
+    predicted = grid.take(predictions, cells)
+    source = next(filter(None, predicted["source"].to_pylist()), None)
+    if source is None:
+        raise NothingToRank(
+            f"no predictions of {minute_label(first)} to {minute_label(last)} in session {session.label()} to rank; "
+            "materialize predictions first"
+        )
+    closes = grid.matrix(bars, "close")
+    previous = _last_closes(bars, session_before(session), grid.tickers)
+    price = carried_forward(closes)
+    matrices = {
+        "rank": _ranks(grid.matrix(predictions, "score")),
+        "price": price,
+        "change_day": price / previous - 1,
+        "change_5m": price / lagged(price, WINDOW_MINUTES) - 1,
+        "pop_window": pop_window(closes / previous - 1),
+    }
+    schema = PICKS.empty().select(UNMESSAGED).schema
+    kinds = dict(zip(schema.names, schema.types, strict=True))
+    columns: dict[str, Any] = {
+        **grid.keys(cells, source),
+        **{name: pa.array(grid.at(matrix, cells), kinds[name], from_pandas=True) for name, matrix in matrices.items()},
+        "abstain": pc.if_else(predicted["minute"].is_valid(), predicted["abstain"], NOT_MADE),
+    }
+    return pa.table([columns[name] if name in columns else predicted[name] for name in UNMESSAGED], schema=schema)
+
+
+def _last_closes(bars: pa.Table, session: Session, tickers: Sequence[str]) -> NDArray[np.float64]:
+    """The last close of each ticker in that session, NaN where there is none."""
+    return carried_forward(Grid(session, tuple(tickers)).matrix(bars, "close"))[-1]
+
+
+def _ranks(scores: Matrix) -> Matrix:
+    """Rank of each score within its minute, the highest first, equal ones from left to right; NaN without one."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    ranks = np.empty(scores.shape)
+    np.put_along_axis(ranks, order, np.arange(1.0, scores.shape[1] + 1)[None, :], axis=1)
+    return np.where(np.isnan(scores), np.nan, ranks)

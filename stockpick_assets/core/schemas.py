@@ -1,0 +1,143 @@
+"""The tables: their columns, types and keys. One declaration that the IO manager enforces and every reader relies on.
+
+A minute is the start of its bar (UTC). A session is its date in New York, and the partition column of every table.
+Returns are plain fractions (0.01 is one per cent). Prices are as traded, in dollars. A value that does not exist is
+null, never NaN or 0.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from stockpick_assets.core.feature_set import FEATURES
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """A table's name, Arrow schema, and the columns that identify a row among the newest versions."""
+
+    name: str
+    columns: pa.Schema
+    key: tuple[str, ...]
+
+    def empty(self) -> pa.Table:
+        """A table of no rows."""
+        return self.columns.empty_table()
+
+
+def _table(name: str, key: tuple[str, ...], **columns: pa.DataType) -> TableSchema:
+    return TableSchema(name, pa.schema([pa.field(column, kind) for column, kind in columns.items()]), key)
+
+
+_ROW = {"session": pa.date32(), "minute": TIMESTAMP, "ticker": pa.string(), "source": pa.string()}
+_FEATURES = {feature.name: pa.float64() for feature in FEATURES}
+
+RAW_PRICES = _table(
+    "raw_prices",
+    ("minute", "ticker"),
+    **_ROW,
+    open=pa.float64(),
+    high=pa.float64(),
+    low=pa.float64(),
+    close=pa.float64(),
+    volume=pa.float64(),
+    reason=pa.string(),
+    detail=pa.string(),  # what the provider said, where the reason is an error
+    fetched_at=TIMESTAMP,  # wall time of the answer
+    known_at=TIMESTAMP,  # market time at which stockpick could have acted on it
+    backfilled=pa.bool_(),
+)
+FEATURE_ROWS = _table("features", ("minute", "ticker"), **_ROW, **_FEATURES)
+PREDICTIONS = _table(
+    "predictions",
+    ("minute", "ticker"),
+    **_ROW,
+    score=pa.float64(),  # higher is better; comparable within a minute only
+    expected_excess_return=pa.float64(),  # close to close over five minutes, against the cross-section
+    p_profit=pa.float64(),  # calibrated: the obtainable return beats the stated cost
+    model_version=pa.string(),
+    abstain=pa.string(),  # why there is no forecast; null where there is one
+)
+PICKS = _table(
+    "picks",
+    ("minute", "ticker"),
+    **_ROW,
+    rank=pa.int32(),  # 1 is the best of the minute; null without a forecast
+    price=pa.float64(),  # the newest close of the session at that minute
+    change_day=pa.float64(),  # against the previous session's last close
+    change_5m=pa.float64(),  # against the close five clock minutes before
+    pop_window=pa.float64(),
+    p_profit=pa.float64(),
+    expected_excess_return=pa.float64(),
+    model_version=pa.string(),
+    abstain=pa.string(),
+    message_id=pa.string(),
+    message=pa.string(),  # the JSON that goes out
+)
+SCORES = _table(
+    "scores",
+    ("minute", "ticker"),
+    **_ROW,
+    forecast_minute=TIMESTAMP,
+    rank=pa.int32(),
+    p_profit=pa.float64(),
+    obtainable_return=pa.float64(),  # next minute's open to the close five minutes after the forecast minute
+    close_return=pa.float64(),  # from the forecast minute's own close: not tradable
+    profitable=pa.bool_(),  # the obtainable return beat the stated cost
+    ungraded=pa.string(),  # why there is no grade; null where there is one
+)
+TRAINING_SET = _table(
+    "training_set",
+    ("minute", "ticker"),
+    **_ROW,
+    **_FEATURES,
+    label=pa.float64(),  # what the model is fitted to: percentile rank of the close return in its minute, minus 1/2
+    obtainable_return=pa.float64(),
+    close_return=pa.float64(),
+)
+RETURN_MODEL = _table(
+    "return_model",
+    ("session", "version"),
+    session=pa.date32(),  # the session the model is valid for
+    source=pa.string(),
+    version=pa.string(),
+    path=pa.string(),  # folder below the store's root that MLlib saved to
+    abstain=pa.string(),  # why there is no model for the session; null where there is one
+    features=pa.list_(pa.string()),
+    training_sessions=pa.list_(pa.date32()),
+    rows=pa.int64(),
+    ic_sessions=pa.list_(pa.date32()),  # the sessions of the two lists below: forecasts made out of sample
+    ic_close=pa.list_(pa.float64()),
+    ic_obtainable=pa.list_(pa.float64()),
+    brier=pa.float64(),
+    brier_base_rate=pa.float64(),
+    expected_return_per_score=pa.float64(),
+    cost_bp=pa.float64(),
+    seed=pa.int64(),
+    spark_version=pa.string(),
+    fitted_at=TIMESTAMP,
+    fit_seconds=pa.float64(),
+)
+ALERTS = _table(
+    "alerts",
+    ("id",),
+    session=pa.date32(),
+    minute=TIMESTAMP,
+    ticker=pa.string(),
+    source=pa.string(),
+    id=pa.string(),
+    rule=pa.string(),
+    text=pa.string(),
+    status=pa.string(),  # pending, sent, failed, expired, or suppressed: no channel is configured
+    detail=pa.string(),
+    attempts=pa.int32(),
+    created_at=TIMESTAMP,
+    sent_at=TIMESTAMP,
+)
+
+TABLES: dict[str, TableSchema] = {
+    table.name: table
+    for table in (RAW_PRICES, FEATURE_ROWS, PREDICTIONS, PICKS, SCORES, TRAINING_SET, RETURN_MODEL, ALERTS)
+}

@@ -1,0 +1,57 @@
+"""Picks made by hand, for tests of what is done with them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from stockpick_assets.core.market_hours import MINUTE, session_of
+from stockpick_assets.core.messages import with_messages
+from stockpick_assets.core.schemas import PICKS
+from stockpick_assets_tests.rows import SESSION
+
+TICKERS = ("AAPL", "AMD", "NVDA")
+
+
+def minute(index: int) -> datetime:
+    """The session's minute of that number, from 0."""
+    return SESSION.open + index * MINUTE
+
+
+def pick(at: datetime, ticker: str, rank: int | None = None, **values: Any) -> dict[str, Any]:
+    """A row of the table picks, all but its message."""
+    return {
+        "session": session_of(at).date,
+        "minute": at,
+        "ticker": ticker,
+        "source": "simulated",
+        "rank": rank,
+        "price": 101.25,
+        "change_day": 0.0123,
+        "change_5m": -0.0004,
+        "pop_window": 0.6,
+        "p_profit": None if rank is None else 0.6 - rank / 100,
+        "expected_excess_return": None if rank is None else 0.0002 / rank,
+        "model_version": None if rank is None else "2026-11-19-1",
+        "abstain": "no bar at this minute" if rank is None else None,
+        **values,
+    }
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The rows as a table in the schema PICKS, with their messages."""
+    return with_messages(
+        pa.Table.from_pylist([dict(row) for row in rows], schema=PICKS.columns), {"raw_prices": 3}, "run"
+    )
+
+
+def picks(minutes: int, *, start: int = 0, tickers: Sequence[str] = TICKERS) -> pa.Table:
+    """Picks of `minutes` minutes from the session's `start`-th on, every ticker ranked in the given order."""
+    return table(
+        [
+            pick(minute(index), ticker, rank)
+            for index in range(start, start + minutes)
+            for rank, ticker in enumerate(tickers, 1)
+        ]
+    )
