@@ -1,0 +1,1 @@
+"""What the outside world is to stockpick: one vendor a file. No business rule."""
