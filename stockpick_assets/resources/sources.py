@@ -1,0 +1,22 @@
+"""The source of bars that the settings name."""
+
+from stockpick_assets.core.universe import NASDAQ_100
+from stockpick_assets.resources.market_data import MarketData
+from stockpick_assets.settings import Settings
+
+
+def market_data(settings: Settings) -> MarketData:
+    """The source, ready to be asked. A source's libraries are loaded only when it is the one that is used."""
+    tickers = settings.tickers or NASDAQ_100
+    if settings.source == "recorded":
+        from stockpick_assets.resources.recorded import RecordedBars
+
+        assert settings.bars is not None  # Settings refuses a recorded source without its file
+        return RecordedBars(settings.bars)
+    if settings.source == "yahoo":
+        from stockpick_assets.resources.yahoo import YahooMarketData
+
+        return YahooMarketData(settings.yahoo_url, tickers, settings.yahoo_in_flight, settings.yahoo_timeout_seconds)
+    from stockpick_assets.resources.simulated import SimulatedExchange
+
+    return SimulatedExchange(settings.seed, tickers)
