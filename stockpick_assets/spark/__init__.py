@@ -1,0 +1,1 @@
+"""Spark without Dagster: features, training and scoring as functions of frames."""
