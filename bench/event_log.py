@@ -1,0 +1,161 @@
+"""What a run over a range of partitions costs on Dagster's own SQLite event log and on this one, measured side by side.
+
+Both are measured in this process, one after the other, on trivial assets of minutes x tickers: stock with few
+partitions, as it takes about 20 ms each. The last line printed is one JSON object.
+
+    .venv/bin/python bench/event_log.py --assets 5
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from stockpick_assets.fine_partitions import install, remove
+
+MINUTES = dg.TimeWindowPartitionsDefinition(
+    start="2024-06-03 09:30",
+    end="2024-06-08 00:00",
+    fmt="%Y-%m-%d %H:%M",
+    cron_schedule="* 9-16 * * 1-5",
+    timezone="America/New_York",
+    exclusions=["0-29 9 * * 1-5", "* 16 * * 1-5"],
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run: partitions over all its assets, wall seconds, seconds of those in the event log, bytes on disk."""
+
+    partitions: int
+    seconds: float
+    storage_seconds: float
+    disk_bytes: int
+
+    def of_each(self) -> dict[str, float]:
+        """The figures per partition."""
+        return {
+            "total_ms_per_partition": round(1e3 * self.seconds / self.partitions, 4),
+            "storage_ms_per_partition": round(1e3 * self.storage_seconds / self.partitions, 4),
+            "disk_kb_per_partition": round(self.disk_bytes / 1e3 / self.partitions, 3),
+        }
+
+
+def definitions(tickers: Sequence[str], assets: int) -> dg.JobDefinition:
+    """A job of `assets` trivial assets in a chain, each with a partition per minute and ticker."""
+    partitions = dg.MultiPartitionsDefinition({"ticker": dg.StaticPartitionsDefinition(tickers), "minute": MINUTES})
+
+    def asset(number: int) -> dg.AssetsDefinition:
+        @dg.asset(
+            name=f"asset_{number}",
+            partitions_def=partitions,
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            deps=[f"asset_{number - 1}"] if number else [],
+        )
+        def trivial(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+            return dg.MaterializeResult(metadata={"rows": len(context.partition_keys)})
+
+        return trivial
+
+    chain = [asset(number) for number in range(assets)]
+    job = dg.define_asset_job("job", [one.key for one in chain])
+    return dg.Definitions(assets=chain, jobs=[job], executor=dg.in_process_executor).resolve_job_def("job")
+
+
+def measure(event_log: dict[str, Any], folder: Path, tickers: Sequence[str], minutes: int, assets: int) -> Measured:
+    """Run the first `minutes` of the window for all `tickers` on the event log of that configuration."""
+    keys = MINUTES.get_partition_keys()[:minutes]
+    job = definitions(tickers, assets)
+    with dg.DagsterInstance.local_temp(str(folder), overrides={"event_log_storage": event_log}) as instance:
+        storage = instance.event_log_storage
+        spent = 0.0
+
+        def timed(method: Callable[[Any], None]) -> Callable[[Any], None]:
+            def call(stored: Any) -> None:
+                nonlocal spent
+                start = time.perf_counter()
+                method(stored)
+                spent += time.perf_counter() - start
+
+            return call
+
+        storage.store_event = timed(storage.store_event)  # pyright: ignore[reportAttributeAccessIssue]
+        before = _bytes_of(folder)
+        start = time.perf_counter()
+        result = job.execute_in_process(
+            instance=instance,
+            run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+            tags={
+                "dagster/asset_partition_range_start": f"{keys[0]}|{tickers[0]}",
+                "dagster/asset_partition_range_end": f"{keys[-1]}|{tickers[-1]}",
+            },
+        )
+        seconds = time.perf_counter() - start
+        for number in range(assets):
+            materialized = instance.get_materialized_partitions(dg.AssetKey(f"asset_{number}"))
+            if len(materialized) != minutes * len(tickers):
+                raise SystemExit(f"asset_{number} has {len(materialized)} materialized partitions, not all: {result}")
+        storage.dispose()
+        grown = _bytes_of(folder) - before
+    return Measured(minutes * len(tickers) * assets, seconds, spent, grown)
+
+
+def _bytes_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def main() -> None:
+    """Measure both and print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--assets", type=int, default=3, help="assets in the run (3)")
+    parser.add_argument("--tickers", type=int, default=100, help="tickers (100)")
+    parser.add_argument("--minutes", type=int, default=390, help="minutes of the range, at most 1950 (390: a session)")
+    parser.add_argument("--stock-minutes", type=int, default=3, help="minutes of stock's range, of one asset (3)")
+    arguments = parser.parse_args()
+    tickers = [f"T{number:03d}" for number in range(arguments.tickers)]
+    with tempfile.TemporaryDirectory() as folder:
+        ours_folder, stock_folder = Path(folder, "ours"), Path(folder, "stock")
+        ours_folder.mkdir()
+        stock_folder.mkdir()
+        install()
+        ours = measure(
+            {
+                "module": "stockpick_assets.fine_partitions",
+                "class": "FinePartitionsSqliteStorage",
+                "config": {"base_dir": str(ours_folder / "events")},
+            },
+            ours_folder,
+            tickers,
+            arguments.minutes,
+            arguments.assets,
+        )
+        remove()
+        stock = measure(
+            {
+                "module": "dagster._core.storage.event_log",
+                "class": "SqliteEventLogStorage",
+                "config": {"base_dir": str(stock_folder / "events")},
+            },
+            stock_folder,
+            tickers,
+            arguments.stock_minutes,
+            1,
+        )
+    report: dict[str, Any] = {"partitions_per_asset": arguments.minutes * arguments.tickers, "assets": arguments.assets}
+    report |= {"run_s": round(ours.seconds, 2)}
+    for name, measured in (("ours", ours), ("stock", stock)):
+        report |= {f"{name}_{figure}": value for figure, value in measured.of_each().items()}
+    report["stock_partitions"] = stock.partitions
+    report["times_faster"] = round(stock.seconds / stock.partitions / (ours.seconds / ours.partitions))
+    sys.stdout.write(json.dumps(report) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""The methods of Dagster this package stands for: a table, its check against the installed Dagster, and the switch.
+
+`install` puts the overrides in place for the whole process and `remove` takes them out again; the storage calls one
+of them when it is made, as its `overrides` setting says. What does not belong here: what an override does.
+"""
+
+import inspect
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import dagster
+from dagster import MultiPartitionsDefinition, TimeWindowPartitionsDefinition
+from dagster._core.definitions.partitions.subset.default import DefaultPartitionsSubset
+from dagster._core.execution.plan import execute_step
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage, SqliteEventLogStorageWatchdog
+
+from stockpick_assets.fine_partitions.emission import emit_range
+from stockpick_assets.fine_partitions.keys import expand_once, list_between
+from stockpick_assets.fine_partitions.rectangles import ranges_as_rectangles
+
+DAGSTER_VERSION = "1.13.27"
+
+
+class UnsupportedDagster(Exception):
+    """The installed Dagster is not the one the overrides were written for."""
+
+
+@dataclass(frozen=True)
+class StockMethod:
+    """A method of Dagster as the overrides were written for it; `signature` has no annotations."""
+
+    owner: Any
+    name: str
+    signature: str
+    dagster_version: str = DAGSTER_VERSION
+
+    def __str__(self) -> str:
+        return f"{self.owner.__name__}.{self.name}"
+
+    def mismatch(self) -> str | None:
+        """What differs in the installed Dagster, or None."""
+        method = getattr(self.owner, self.name, None)
+        if method is None:
+            return f"{self} is gone"
+        found = signature_of(method)
+        return None if found == self.signature else f"{self}{self.signature} is now {self.name}{found}"
+
+
+@dataclass(frozen=True)
+class Override:
+    """A stock method and what makes its replacement from it."""
+
+    stock: StockMethod
+    replacement: Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+OVERRIDES: tuple[Override, ...] = (
+    Override(
+        StockMethod(DefaultPartitionsSubset, "get_partition_key_ranges", "(self, partitions_def)"),
+        ranges_as_rectangles,
+    ),
+    Override(
+        StockMethod(
+            MultiPartitionsDefinition,
+            "get_partition_keys_in_range",
+            "(self, partition_key_range, dynamic_partitions_store=None)",
+        ),
+        expand_once,
+    ),
+    Override(
+        StockMethod(TimeWindowPartitionsDefinition, "filter_valid_partition_keys", "(self, partition_keys)"),
+        list_between,
+    ),
+    Override(
+        StockMethod(
+            execute_step,
+            "_log_materialization_or_observation_events_for_asset",
+            "(step_context, output_context, output, output_def, manager_metadata)",
+        ),
+        emit_range,
+    ),
+)
+
+# What the storage overrides by being a subclass, and the private methods it calls: checked, whatever the switch says.
+STORAGE_METHODS: tuple[StockMethod, ...] = (
+    StockMethod(SqliteEventLogStorage, "__init__", "(self, base_dir, inst_data=None)"),
+    StockMethod(SqliteEventLogStorage, "_connect", "(self, shard)"),
+    StockMethod(SqliteEventLogStorage, "_initdb", "(self, engine, for_index_shard=False)"),
+    StockMethod(SqliteEventLogStorage, "has_table", "(self, table_name)"),
+    StockMethod(SqliteEventLogStorage, "store_event", "(self, event)"),
+    StockMethod(SqliteEventLogStorage, "watch", "(self, run_id, cursor, callback)"),
+    StockMethod(
+        SqliteEventLogStorageWatchdog, "__init__", "(self, event_log_storage, run_id, callback, cursor, **kwargs)"
+    ),
+    StockMethod(SqliteEventLogStorageWatchdog, "_process_log", "(self)"),
+    StockMethod(SqliteEventLogStorage, "wipe", "(self)"),
+    StockMethod(SqliteEventLogStorage, "dispose", "(self)"),
+    StockMethod(SqlEventLogStorage, "store_event_batch", "(self, events)"),
+    StockMethod(SqlEventLogStorage, "delete_events_for_run", "(self, conn, run_id)"),
+    StockMethod(SqlEventLogStorage, "get_asset_partitions_for_run", "(self, run_id, of_type=None)"),
+    StockMethod(SqlEventLogStorage, "get_latest_planned_materialization_info", "(self, asset_key, partition=None)"),
+    StockMethod(
+        SqlEventLogStorage,
+        "get_latest_asset_partition_materialization_attempts_without_materializations",
+        "(self, asset_key, after_storage_id=None)",
+    ),
+    StockMethod(SqlEventLogStorage, "get_asset_tags_to_index", "(self, tag_keys)"),
+    StockMethod(SqlEventLogStorage, "_event_to_row", "(self, event)"),
+    StockMethod(SqlEventLogStorage, "_store_asset_event", "(self, conn, event, event_id)"),
+    StockMethod(SqlEventLogStorage, "_store_asset_event_tags", "(self, conn, events, event_ids)"),
+    StockMethod(SqlEventLogStorage, "_tags_for_asset_event", "(self, event)"),
+    StockMethod(SqlEventLogStorage, "_add_assets_wipe_filter_to_query", "(self, query, assets_details, asset_keys)"),
+)
+
+_lock = threading.Lock()
+_replaced: list[tuple[StockMethod, Callable[..., Any] | None]] = []
+
+
+def signature_of(method: Callable[..., Any]) -> str:
+    """Parameter names, kinds and defaults of `method`, without annotations."""
+    signature = inspect.signature(method)
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
+    return str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+
+
+def check(methods: tuple[StockMethod, ...]) -> None:
+    """Raise `UnsupportedDagster` naming every one of `methods` that is not as it was in its Dagster version."""
+    mismatches = [
+        f"{method} was written for dagster {method.dagster_version}"
+        for method in methods
+        if method.dagster_version != dagster.__version__
+    ][:1] + [mismatch for method in methods if (mismatch := method.mismatch()) is not None]
+    if mismatches:
+        raise UnsupportedDagster(
+            f"fine_partitions cannot stand for methods of dagster {dagster.__version__}: {'; '.join(mismatches)}."
+            f" Install dagster {DAGSTER_VERSION}, or use Dagster's own event log storage in dagster.yaml."
+        )
+
+
+def install(overrides: tuple[Override, ...] = OVERRIDES) -> None:
+    """Put the overrides in place for this process; does nothing if they are.
+
+    Raises:
+        UnsupportedDagster: the installed Dagster's version or one of the methods differs. Nothing is replaced then.
+    """
+    with _lock:
+        if _replaced:
+            return
+        check(tuple(override.stock for override in overrides))
+        for override in overrides:
+            owner, name = override.stock.owner, override.stock.name
+            _replaced.append((override.stock, vars(owner).get(name)))
+            setattr(owner, name, override.replacement(getattr(owner, name)))
+
+
+def remove() -> None:
+    """Put Dagster's own methods back in this process; does nothing if they are."""
+    with _lock:
+        while _replaced:
+            stock, own = _replaced.pop()
+            if own is None:
+                delattr(stock.owner, stock.name)
+            else:
+                setattr(stock.owner, stock.name, own)

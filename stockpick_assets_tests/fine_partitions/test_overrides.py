@@ -1,0 +1,93 @@
+"""Overrides are put in place only over the Dagster they were written for, and can be switched off."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from stockpick_assets.fine_partitions import FinePartitionsSqliteStorage, UnsupportedDagster, install, remove
+from stockpick_assets.fine_partitions.overrides import OVERRIDES, STORAGE_METHODS, StockMethod, check
+from stockpick_assets_tests.fine_partitions.conftest import OURS, instance_on
+from stockpick_assets_tests.fine_partitions.flows import PARTITIONS, UPSTREAM, keys, run
+
+
+class Changed:
+    """A class one of whose methods is not as the table says."""
+
+    def method(self, added: int) -> None:
+        """Take an argument that was not there."""
+
+
+def in_place() -> list[bool]:
+    """For each override, whether Dagster's method is replaced."""
+    return [hasattr(getattr(each.stock.owner, each.stock.name), "__wrapped__") for each in OVERRIDES]
+
+
+def test_overrides_replace_every_method_of_the_table_and_are_taken_out_whole() -> None:
+    remove()
+    before = [getattr(each.stock.owner, each.stock.name) for each in OVERRIDES]
+    install()
+    install()
+    assert all(in_place())
+
+    remove()
+
+    assert [getattr(each.stock.owner, each.stock.name) for each in OVERRIDES] == before
+    assert "filter_valid_partition_keys" not in vars(dg.TimeWindowPartitionsDefinition)
+
+
+def test_the_installed_dagster_is_the_one_the_table_was_written_for() -> None:
+    check(tuple(each.stock for each in OVERRIDES) + STORAGE_METHODS)
+
+
+def test_a_changed_signature_is_refused_by_name_and_nothing_is_replaced() -> None:
+    changed = replace(OVERRIDES[0], stock=StockMethod(Changed, "method", "(self)"))
+    gone = replace(OVERRIDES[0], stock=StockMethod(Changed, "removed", "(self)"))
+
+    with pytest.raises(UnsupportedDagster) as refused:
+        install((*OVERRIDES, changed, gone))
+
+    assert "Changed.method(self) is now method(self, added)" in str(refused.value)
+    assert "Changed.removed is gone" in str(refused.value)
+    assert not any(in_place())
+
+
+def test_another_version_of_dagster_is_refused() -> None:
+    other = replace(OVERRIDES[0], stock=replace(OVERRIDES[0].stock, dagster_version="1.12.0"))
+
+    with pytest.raises(UnsupportedDagster, match=r"written for dagster 1\.12\.0.*Install dagster 1\.13\.27"):
+        install((other,))
+
+
+def test_the_storage_refuses_a_dagster_it_was_not_written_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dg, "__version__", "1.14.0")
+
+    with pytest.raises(UnsupportedDagster, match=r"dagster 1\.14\.0"):
+        FinePartitionsSqliteStorage(str(tmp_path))
+
+
+def test_switched_off_in_the_configuration_dagsters_methods_run_and_answer(tmp_path: Path) -> None:
+    install()
+    with instance_on(tmp_path / "off", {**OURS, "config": {"overrides": False}}) as instance:
+        assert not any(in_place())
+
+        finished = run(instance)
+
+        assert len(finished.asset_materializations_for_node("upstream")) == len(keys())
+        assert instance.get_materialized_partitions(UPSTREAM) == set(keys())
+
+
+def test_making_the_storage_puts_the_overrides_in_place(ours: dg.DagsterInstance) -> None:
+    assert all(in_place())
+    assert isinstance(ours.event_log_storage, FinePartitionsSqliteStorage)
+
+
+def test_a_run_on_another_event_log_is_stocks_with_the_overrides_in_place() -> None:
+    install()
+    with dg.DagsterInstance.ephemeral() as instance:
+        finished = run(instance)
+
+        events = finished.asset_materializations_for_node("upstream")
+        assert {event.partition for event in events} == set(keys())
+        assert instance.get_materialized_partitions(UPSTREAM) <= set(PARTITIONS.get_partition_keys())
