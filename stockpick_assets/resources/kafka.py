@@ -1,0 +1,235 @@
+"""Kafka: an outbox that sends batches once, and the reader of all topics of a kind.
+
+An outbox keeps its position inside the transaction of the messages it stands for. Whoever opens it next, in whatever
+process, after whatever crash, ends or aborts the transaction that was open and reads the position that was committed.
+What does not belong here: what the messages are, or which of them are due.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from threading import Thread
+from typing import Any, NamedTuple, TypeVar
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.errors import (
+    AuthorizationError,
+    InvalidProducerEpochError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    NoError,
+    ProducerFencedError,
+    SaslAuthenticationFailedError,
+    TopicAlreadyExistsError,
+    for_code,
+)
+from kafka.structs import OffsetAndMetadata, TopicPartition
+
+from stockpick_assets.core.errors import StockpickError
+
+BOOTSTRAP_SECONDS = 5.0
+OPEN_SECONDS = 20.0
+TRANSACTION_SECONDS = 25.0
+# A reader of committed messages waits for an abandoned transaction until the outbox is opened again, or this long.
+TRANSACTION_TIMEOUT_SECONDS = 30.0
+Answer = TypeVar("Answer")
+
+
+class BrokerError(StockpickError):
+    """Kafka did not answer or refused; nothing is known to have been sent."""
+
+
+class OutboxTaken(BrokerError):
+    """Another process opened the same outbox; what this one had not committed is aborted."""
+
+
+class Outgoing(NamedTuple):
+    """A message on its way."""
+
+    topic: str
+    key: str
+    text: str
+
+
+class Position(NamedTuple):
+    """How far an outbox has come: a number that only its user gives a meaning, and a note beside it."""
+
+    number: int
+    note: str
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """A Kafka cluster. bootstrap: `host:port`, several separated by commas. security: kafka-python's own settings."""
+
+    bootstrap: str
+    security: Mapping[str, Any] = field(default_factory=dict)
+
+    def outbox(self, name: str) -> "Outbox":
+        """Open the outbox of that name, taking it from whoever has it. Raises BrokerError."""
+        return Outbox(self, name)
+
+    def consumer(self, **settings: Any) -> KafkaConsumer:
+        """A consumer that sees committed messages only. Raises BrokerError when no broker lets it in."""
+        with explained(self.bootstrap, "connecting"):
+            return KafkaConsumer(
+                **self.client(), isolation_level="read_committed", enable_auto_commit=False, **settings
+            )
+
+    def client(self) -> dict[str, Any]:
+        """The settings that every client of the cluster needs."""
+        servers = self.bootstrap.split(",")
+        return {"bootstrap_servers": servers, "bootstrap_timeout_ms": BOOTSTRAP_SECONDS * 1000, **self.security}
+
+
+class Outbox:
+    """Sends batches of messages, each together with the position it reaches, in one transaction.
+
+    Of several outboxes of one name only the one opened last can send. After an error an outbox is closed for good:
+    whether its last transaction was committed is for the next one to find out. Not for use by several threads.
+    """
+
+    def __init__(self, kafka: Kafka, name: str) -> None:
+        self._kafka = kafka
+        self._name = name
+        self._topics: set[str] = set()  # that exist
+        self._known: set[str] = set()  # whose partitions the producer knows
+        self._producer: KafkaProducer | None = None
+        self._position = self._within(OPEN_SECONDS, "opening the outbox", self._open)
+
+    @property
+    def position(self) -> Position | None:
+        """The position that was committed last; None before the first."""
+        return self._position
+
+    def send(self, messages: Iterable[Outgoing], position: Position) -> None:
+        """Commit the messages and the position together, or neither. Raises BrokerError, OutboxTaken.
+
+        Missing topics are made, with as many partitions and replicas as the broker makes by default.
+        """
+        batch = list(messages)
+
+        def transaction() -> None:
+            self._prepare({message.topic for message in batch})
+            self._commit(batch, position)
+
+        self._within(TRANSACTION_SECONDS, f"sending {len(batch)} messages", transaction)
+        self._position = position
+
+    def close(self) -> None:
+        """Give up the connection; an open transaction is left to the next outbox of the name."""
+        if self._producer is not None:
+            producer, self._producer = self._producer, None
+            # KafkaProducer.close first waits for what it has not sent, and stays open when that takes too long.
+            producer._sender.force_close()  # pyright: ignore[reportAttributeAccessIssue]
+            with suppress(KafkaError):
+                producer.close(timeout=1)
+
+    def _open(self) -> Position | None:
+        self._producer = KafkaProducer(
+            **self._kafka.client(),
+            transactional_id=self._name,
+            transaction_timeout_ms=int(TRANSACTION_TIMEOUT_SECONDS * 1000),
+            allow_auto_create_topics=False,
+            request_timeout_ms=10000,
+            delivery_timeout_ms=20000,
+            max_block_ms=10000,
+            metrics_enabled=False,
+        )
+        # Before the position is read: this is what ends the transaction of an earlier process.
+        self._producer.init_transactions()
+        with closing(self._admin()) as admin:
+            self._topics = set(admin.list_topics())
+        self._prepare({self._name})
+        with closing(self._kafka.consumer(group_id=self._name)) as reader:
+            committed = reader.committed(self._place, metadata=True, timeout_ms=5000)
+        return Position(committed.offset, committed.metadata) if committed else None
+
+    @property
+    def _place(self) -> TopicPartition:
+        # The position is the committed offset of a topic that holds nothing: Kafka takes offsets of real topics only.
+        return TopicPartition(self._name, 0)
+
+    def _prepare(self, topics: Collection[str]) -> None:
+        missing = sorted(set(topics) - self._topics)
+        if missing:
+            with closing(self._admin()) as admin:
+                answers = admin.create_topics(missing, raise_errors=False)["topics"]  # pyright: ignore[reportCallIssue]
+            for answer in answers:
+                error = for_code(answer["error_code"])
+                if error not in (NoError, TopicAlreadyExistsError):
+                    raise error(f"topic {answer['name']}: {answer['error_message']}")
+            self._topics.update(missing)
+        unknown = set(topics) - self._known
+        if unknown:
+            # All at once: KafkaProducer waits 100 ms for each new topic, 10.8 s for 101 one after the other.
+            with ThreadPoolExecutor(len(unknown)) as threads:
+                list(threads.map(self._connected.partitions_for, unknown))
+            self._known |= unknown
+
+    def _commit(self, batch: Sequence[Outgoing], position: Position) -> None:
+        producer = self._connected
+        producer.begin_transaction()
+        sent = [
+            producer.send(message.topic, key=message.key.encode(), value=message.text.encode()) for message in batch
+        ]
+        producer.flush()
+        failed = next((message for message in sent if not message.succeeded()), None)
+        if failed is not None:
+            raise failed.exception
+        offset = OffsetAndMetadata(position.number, position.note, -1)
+        producer.send_offsets_to_transaction({self._place: offset}, self._name)
+        producer.commit_transaction()
+
+    @property
+    def _connected(self) -> KafkaProducer:
+        if self._producer is None:
+            raise BrokerError(f"the outbox {self._name} was closed after an error; open it again")
+        return self._producer
+
+    def _admin(self) -> KafkaAdminClient:
+        return KafkaAdminClient(**self._kafka.client())
+
+    def _within(self, seconds: float, doing: str, work: Callable[[], Answer]) -> Answer:
+        """Do the work in a thread of its own: KafkaProducer waits for ever for a broker that died while it commits."""
+        outcome: Future[Answer] = Future()
+
+        def run() -> None:
+            try:
+                outcome.set_result(work())
+            except BaseException as error:  # noqa: BLE001 - handed to the caller
+                outcome.set_exception(error)
+
+        Thread(target=run, daemon=True).start()
+        try:
+            with explained(self._kafka.bootstrap, doing):
+                return outcome.result(seconds)
+        except BaseException:
+            self.close()
+            raise
+
+
+@contextmanager
+def explained(bootstrap: str, doing: str) -> Iterator[None]:
+    """Kafka's errors in words that say what to do."""
+    try:
+        yield
+    except (AuthorizationError, SaslAuthenticationFailedError) as error:
+        raise BrokerError(
+            f"Kafka at {bootstrap} refused {doing}: {error}. Check its user, password and ACLs"
+        ) from error
+    except (KafkaTimeoutError, KafkaConnectionError, TimeoutError) as error:
+        raise BrokerError(
+            f"Kafka at {bootstrap} did not answer while {doing} ({str(error) or 'time is up'}). Is it up (`stockpick "
+            "status`)? A wrong user or password looks the same"
+        ) from error
+    except KafkaError as error:
+        # By their names: the producer wraps the cause of its state in the text of another error.
+        if any(kind.__name__ in str(error) for kind in (ProducerFencedError, InvalidProducerEpochError)):
+            raise OutboxTaken(
+                f"another process took over the outbox at Kafka {bootstrap} while {doing}, and sends from the position "
+                "that was committed; of two relays of one source, stop one"
+            ) from error
+        raise BrokerError(f"Kafka at {bootstrap} failed while {doing}: {error}") from error

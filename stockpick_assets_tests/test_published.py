@@ -1,0 +1,57 @@
+"""Minutes put together from messages as they come."""
+
+from collections.abc import Iterator
+
+from stockpick_assets.published import PublishedMinute, published_minutes
+from stockpick_assets_tests.picks import TICKERS, minute, picks
+
+
+def texts(minutes: int, start: int = 0) -> list[bytes]:
+    return [text.encode() for text in picks(minutes, start=start)["message"].to_pylist()]
+
+
+def read(polls: list[list[bytes]], begins: int = 0) -> list[PublishedMinute | None]:
+    """What comes of a topic that delivers `polls` one after the other."""
+    delivered = iter(polls)
+    minutes: Iterator[PublishedMinute | None] = published_minutes(
+        lambda seconds: next(delivered), TICKERS, minute(begins)
+    )
+    came: list[PublishedMinute | None] = []
+    try:
+        for published in minutes:
+            came.append(published)
+    except (StopIteration, RuntimeError):
+        return came
+    return came
+
+
+def test_a_minute_is_told_once_every_ticker_has_spoken() -> None:
+    first = texts(1)
+    came = read([first[:2], first[2:]])
+    assert came[0] is None
+    assert came[1] is not None
+    assert (came[1].minute, len(came[1].messages)) == (minute(0), len(TICKERS))
+    assert len(came) == 2
+
+
+def test_several_minutes_of_one_poll_come_in_order() -> None:
+    came = read([texts(3)[::-1]])
+    assert [published and published.minute for published in came] == [minute(0), minute(1), minute(2)]
+
+
+def test_minutes_before_the_beginning_are_passed_over() -> None:
+    came = read([texts(3)], begins=2)
+    assert [published and published.minute for published in came] == [minute(2)]
+
+
+def test_the_best_is_the_message_of_rank_one() -> None:
+    (published,) = read([texts(1)])
+    assert published is not None
+    best = published.best()
+    assert best is not None
+    assert (best.ticker, best.rank) == (TICKERS[0], 1)
+
+
+def test_a_minute_in_which_nobody_is_ranked_has_no_best() -> None:
+    published = PublishedMinute(minute(0), ())
+    assert published.best() is None

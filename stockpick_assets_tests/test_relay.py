@@ -1,0 +1,198 @@
+"""Which messages the relay sends and when, over a store on disk and a broker in memory."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stockpick_assets.core.clock import MarketClock
+from stockpick_assets.core.market_hours import MINUTE, session_after
+from stockpick_assets.relay import MESSAGES_AT_ONCE, Relay, complete_minutes
+from stockpick_assets.resources.kafka import BrokerError, OutboxTaken
+from stockpick_assets.store import Store, StoreError
+from stockpick_assets_tests.fake_outbox import FakeBroker
+from stockpick_assets_tests.picks import TICKERS, minute, pick, picks, table
+from stockpick_assets_tests.rows import SESSION
+
+LIVE = MarketClock()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path), "simulated", {})
+
+
+def relay(broker: FakeBroker, clock: MarketClock = LIVE) -> Relay:
+    return Relay("simulated", TICKERS, clock, broker.connect)
+
+
+def sent(broker: FakeBroker) -> list[tuple[datetime, str]]:
+    said = [json.loads(message.text) for message in broker.committed]
+    return [(datetime.fromisoformat(each["minute"]), each["ticker"]) for each in said]
+
+
+def every(first: int, last: int) -> list[tuple[datetime, str]]:
+    return [(minute(index), ticker) for index in range(first, last + 1) for ticker in TICKERS]
+
+
+def test_the_minutes_of_the_session_under_way_are_sent_in_order_to_the_topic_of_their_ticker(store: Store) -> None:
+    store.append("picks", picks(3), {})
+    broker = FakeBroker()
+    done = relay(broker).send_due(store, minute(3))
+    assert sent(broker) == every(0, 2)
+    assert {message.key: message.topic for message in broker.committed} == {
+        ticker: f"stockpick.simulated.{ticker}" for ticker in TICKERS
+    }
+    assert str(done) == "9 messages of 3 minutes, 2026-11-20 09:30 to 2026-11-20 09:32 New York"
+
+
+def test_a_minute_is_sent_once(store: Store) -> None:
+    store.append("picks", picks(2), {})
+    broker, now = FakeBroker(), minute(5)
+    once = relay(broker)
+    once.send_due(store, now)
+    assert str(once.send_due(store, now)) == "There are no picks of 2026-11-20 09:32 New York or later yet."
+    assert str(relay(broker).send_due(store, now)) == "There are no picks of 2026-11-20 09:32 New York or later yet."
+    assert sent(broker) == every(0, 1)
+
+
+def test_a_minute_waits_until_every_ticker_has_its_pick(store: Store) -> None:
+    store.append("picks", picks(1, tickers=TICKERS[:2]), {})
+    broker = FakeBroker()
+    waiting = relay(broker)
+    done = waiting.send_due(store, minute(1))
+    assert str(done) == "2026-11-20 09:30 New York has picks of 2 of 3 tickers and is sent when it has all."
+    store.append("picks", table([pick(minute(0), TICKERS[2])]), {})
+    assert waiting.send_due(store, minute(1)).messages == 3
+
+
+def test_a_minute_that_completes_after_a_later_one_was_sent_is_not_sent(store: Store) -> None:
+    store.append("picks", picks(1, tickers=TICKERS[:2]), {})
+    store.append("picks", picks(1, start=1), {})
+    broker = FakeBroker()
+    once = relay(broker)
+    once.send_due(store, minute(2))
+    store.append("picks", table([pick(minute(0), TICKERS[2])]), {})
+    once.send_due(store, minute(2))
+    assert sent(broker) == every(1, 1)
+
+
+def test_picks_of_tickers_outside_the_universe_are_not_sent(store: Store) -> None:
+    store.append("picks", picks(1, tickers=(*TICKERS, "TSLA")), {})
+    broker = FakeBroker()
+    assert relay(broker).send_due(store, minute(1)).messages == 3
+    assert sent(broker) == every(0, 0)
+
+
+def test_backfilled_sessions_are_not_sent(store: Store) -> None:
+    store.append("picks", picks(390), {})
+    broker, monday = FakeBroker(), session_after(SESSION)
+    done = relay(broker).send_due(store, monday.open + 5 * MINUTE)
+    assert broker.committed == []
+    assert str(done) == "There are no picks of 2026-11-23 09:30 New York or later yet."
+
+
+def test_after_the_close_the_relay_begins_with_the_next_session(store: Store) -> None:
+    store.append("picks", picks(390), {})
+    broker = FakeBroker()
+    done = relay(broker).send_due(store, SESSION.close)
+    assert str(done) == "Everything before 2026-11-23 09:30 New York has been sent."
+    assert broker.committed == []
+
+
+def test_a_broker_that_is_away_all_day_loses_nothing_once_the_relay_has_begun(store: Store) -> None:
+    broker = FakeBroker()
+    relay(broker).send_due(store, minute(1))
+    store.append("picks", picks(390), {})
+    late = relay(broker)
+    while late.send_due(store, session_after(SESSION).open).minutes:
+        pass
+    assert sent(broker) == every(0, 389)
+
+
+def test_a_minute_that_the_market_clock_has_not_reached_is_not_sent(store: Store) -> None:
+    store.append("picks", picks(10), {})
+    broker = FakeBroker()
+    relay(broker).send_due(store, minute(4))
+    assert sent(broker) == every(0, 3)
+
+
+def test_a_replay_that_is_stopped_and_goes_on_repeats_nothing(store: Store) -> None:
+    store.append("picks", picks(5), {})
+    broker = FakeBroker()
+    for started, market in ((datetime(2026, 12, 1, tzinfo=UTC), 3), (datetime(2026, 12, 2, tzinfo=UTC), 5)):
+        relay(broker, MarketClock(started, minute(market))).send_due(store, minute(market))
+    assert sent(broker) == every(0, 4)
+
+
+def test_a_replay_of_an_earlier_session_begins_at_its_open(store: Store) -> None:
+    store.append("picks", picks(3), {})
+    broker = FakeBroker()
+    later = session_after(SESSION).open
+    for market in (later, minute(3)):
+        relay(broker, MarketClock(datetime(2026, 12, 1, tzinfo=UTC), market)).send_due(store, market)
+    assert sent(broker) == every(0, 2)
+
+
+def test_one_call_sends_a_bounded_number_of_messages(store: Store) -> None:
+    tickers = [f"T{index}" for index in range(MESSAGES_AT_ONCE // 2)]
+    store.append("picks", picks(5, tickers=tickers), {})
+    broker = FakeBroker()
+    bounded = Relay("simulated", tickers, LIVE, broker.connect)
+    counts = []
+    while (done := bounded.send_due(store, minute(5))).minutes:
+        counts.append(done.messages)
+    assert counts == [MESSAGES_AT_ONCE, MESSAGES_AT_ONCE, MESSAGES_AT_ONCE // 2]
+
+
+@pytest.mark.parametrize("fails", ["to open", "before the commit", "after the commit"])
+def test_whatever_the_broker_does_each_message_is_sent_once_and_in_order(store: Store, fails: str) -> None:
+    store.append("picks", picks(3), {})
+    broker = FakeBroker()
+    shaken = relay(broker)
+    shaken.send_due(store, minute(1))
+    broker.fails = fails
+    if fails == "to open":
+        shaken.close()
+    with pytest.raises(BrokerError):
+        shaken.send_due(store, minute(2))
+    broker.fails = ""
+    shaken.send_due(store, minute(3))
+    assert sent(broker) == every(0, 2)
+
+
+def test_of_two_relays_the_one_that_was_overtaken_goes_on_from_what_was_committed(store: Store) -> None:
+    store.append("picks", picks(4), {})
+    broker = FakeBroker()
+    first, second = relay(broker), relay(broker)
+    first.send_due(store, minute(1))
+    second.send_due(store, minute(2))
+    with pytest.raises(OutboxTaken):
+        first.send_due(store, minute(3))
+    first.send_due(store, minute(4))
+    assert sent(broker) == every(0, 3)
+
+
+def test_a_store_that_cannot_be_read_is_an_error_and_not_an_empty_table(tmp_path: Path, store: Store) -> None:
+    store.append("picks", picks(2), {})
+    for part in tmp_path.rglob("*.parquet"):
+        part.write_bytes(b"no longer Parquet")
+    broker = FakeBroker()
+    with pytest.raises(StoreError, match="could not read table picks"):
+        relay(broker).send_due(store, minute(2))
+    assert broker.committed == []
+
+
+def test_without_any_picks_it_says_which_it_waits_for(store: Store) -> None:
+    done = relay(FakeBroker()).send_due(store, minute(2))
+    assert str(done) == "There are no picks yet; the first to be sent are of 2026-11-20 09:30 New York."
+
+
+@given(st.sets(st.tuples(st.integers(0, 9), st.sampled_from((*TICKERS, "TSLA")))))
+def test_a_minute_is_complete_when_every_ticker_of_the_universe_has_a_row(there: set[tuple[int, str]]) -> None:
+    rows = table([pick(minute(index), ticker) for index, ticker in there]).select(["minute", "ticker"])
+    expected = [minute(index) for index in range(10) if {(index, ticker) for ticker in TICKERS} <= there]
+    assert complete_minutes(rows, TICKERS) == expected
