@@ -1,0 +1,28 @@
+"""The Spark features of each ticker's minute, from the session so far and nothing later than the minute's close."""
+
+import dagster as dg
+import pyarrow as pa
+from dagster_pyspark import PySparkResource
+
+from stockpick_assets.assets.flow import Flow
+from stockpick_assets.core.schemas import FEATURE_ROWS, RAW_PRICES
+from stockpick_assets.io_managers import Extent
+from stockpick_assets.spark.features import features as compute
+from stockpick_assets.spark.frames import frame, rows_of
+
+
+def features(flow: Flow) -> dg.AssetsDefinition:
+    """The asset `features`: ticker × minute, rows in the schema FEATURE_ROWS."""
+
+    @dg.asset(
+        **flow.minutely(FEATURE_ROWS.name, description=__doc__, kinds={"pyspark"}),
+        ins={"bars": flow.reads(RAW_PRICES.name, Extent.SESSION_SO_FAR)},
+    )
+    def asset(context: dg.AssetExecutionContext, bars: pa.Table, pyspark: PySparkResource) -> dg.Output[pa.Table]:
+        selection = flow.selection(context)
+        spark = pyspark.spark_session
+        computed = compute(spark, frame(spark, bars))
+        rows = rows_of(computed, FEATURE_ROWS, selection.first, selection.last, selection.tickers)
+        return flow.output(rows, ("ticker", "minute", "e1", "n_cmid"))
+
+    return asset

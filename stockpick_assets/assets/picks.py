@@ -1,0 +1,33 @@
+"""The picks of each minute: every ticker's rank among all, its changes and probabilities, and the message to send."""
+
+import dagster as dg
+import pyarrow as pa
+
+from stockpick_assets.assets.flow import Flow
+from stockpick_assets.core.messages import with_messages
+from stockpick_assets.core.ranking import picks as rank
+from stockpick_assets.core.schemas import PICKS, PREDICTIONS, RAW_PRICES
+from stockpick_assets.io_managers import Extent
+from stockpick_assets.store import versions_read
+
+
+def picks(flow: Flow) -> dg.AssetsDefinition:
+    """The asset `picks`: ticker × minute, rows in the schema PICKS."""
+
+    @dg.asset(
+        **flow.minutely(PICKS.name, description=__doc__, kinds={"python"}),
+        ins={
+            "predictions": flow.reads(PREDICTIONS.name, Extent.MINUTES),
+            "bars": flow.reads(RAW_PRICES.name, Extent.TWO_SESSIONS),
+        },
+    )
+    def asset(context: dg.AssetExecutionContext, predictions: pa.Table, bars: pa.Table) -> dg.Output[pa.Table]:
+        selection = flow.selection(context)
+        ranked = pa.concat_tables(
+            rank(predictions, bars, session, selection.first, selection.last, flow.window.tickers, selection.tickers)
+            for session in selection.sessions
+        )
+        made = with_messages(ranked, versions_read(predictions, bars), context.run_id)
+        return flow.output(made, ("ticker", "minute", "rank", "p_profit", "abstain"))
+
+    return asset

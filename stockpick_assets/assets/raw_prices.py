@@ -1,0 +1,48 @@
+"""The bars of each ticker's minute as the source answered, or the reason there is none. Every version is kept."""
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stockpick_assets.assets.flow import Flow
+from stockpick_assets.core.market_hours import last_closed_minute, minute_label
+from stockpick_assets.core.schemas import RAW_PRICES
+from stockpick_assets.partitions import SelectionError
+from stockpick_assets.resources.market_data import MarketData
+from stockpick_assets.resources.now import Now
+
+
+def raw_prices(flow: Flow) -> dg.AssetsDefinition:
+    """The asset `raw_prices`: ticker × minute, rows in the schema RAW_PRICES."""
+
+    @dg.asset(**flow.minutely(RAW_PRICES.name, description=__doc__, kinds={flow.source}))
+    def asset(
+        context: dg.AssetExecutionContext, market_data: dg.ResourceParam[MarketData], now: dg.ResourceParam[Now]
+    ) -> dg.Output[pa.Table]:
+        selection = flow.selection(context)
+        wall = now.wall()
+        market = now.clock.at(wall)
+        closed = last_closed_minute(selection.sessions[-1], market, flow.bar_delay)
+        if closed is None or selection.last > closed:
+            raise SelectionError(
+                f"{flow.source}/raw_prices {selection}: {minute_label(selection.last)} has not closed at "
+                f"{minute_label(market)} market time; ask for minutes up to {closed and minute_label(closed)}"
+            )
+        answers = [
+            market_data.bars(
+                session,
+                max(session.open, selection.first),
+                min(session.last_minute, selection.last),
+                selection.tickers,
+                market,
+                wall,
+            )
+            for session in selection.sessions
+        ]
+        rows = pa.concat_tables(answers)
+        reasons = {
+            f"reason {count['values']}": count["counts"] for count in pc.value_counts(rows["reason"]).to_pylist()
+        }
+        return flow.output(rows, ("ticker", "minute", "close", "volume", "reason"), reasons)
+
+    return asset

@@ -1,0 +1,99 @@
+"""Works through whole sessions in this process, against the real Dagster instance: what `stockpick backfill` does.
+
+Sessions are done one after the other, because a session's predictions need the model that earlier ones train.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import dagster as dg
+
+from stockpick_assets.core.errors import StockpickError
+from stockpick_assets.core.market_hours import Session, last_closed_minute, session_after
+from stockpick_assets.jobs import BACKFILL, FLOW, RETURN_MODEL, TRAINING_SET
+from stockpick_assets.partitions import Selection, Window
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class BackfillFailed(StockpickError):
+    """A run of the backfill failed; the message names it and its first error."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run: a job, and the partitions it is for."""
+
+    job: str
+    label: str
+    assets: tuple[str, ...]
+    selection: Selection | None = None
+    session: Session | None = None
+
+
+def plan(
+    window: Window, sessions: Sequence[Session], tickers: Sequence[str], now: datetime, delay: timedelta
+) -> Iterator[Step]:
+    """The runs for the sessions, oldest first: the flow of a session, its training set, the next session's model.
+
+    Minutes that have not closed at market time `now` are left out. The daily assets are only made of sessions that
+    are over, and for all tickers.
+    """
+    for session in sorted(sessions):
+        closed = last_closed_minute(session, now, delay)
+        if closed is None:
+            continue
+        for chosen in _runs_of_tickers(window, tickers):
+            selection = window.select(session.open, closed, chosen)
+            yield Step(BACKFILL, f"{session.label()} {selection.size:,} partitions", FLOW, selection=selection)
+        if closed == session.last_minute and not tickers:
+            following = session_after(session)
+            yield Step(TRAINING_SET, f"{session.label()} training set", ("training_set",), session=session)
+            yield Step(RETURN_MODEL, f"{following.label()} model", ("return_model",), session=following)
+
+
+def run(definitions: dg.Definitions, instance: dg.DagsterInstance, step: Step, on_asset: Callable[[str], None]) -> None:
+    """Run one step to its end; `on_asset` is told of each asset as it is done. Raises BackfillFailed."""
+    run_id = str(uuid4())
+
+    def listen(event: dg.EventLogEntry) -> None:
+        done = event.dagster_event
+        if done is not None and done.is_step_success and done.step_key:
+            on_asset(done.step_key)
+
+    instance.add_event_listener(run_id, listen)
+    result = definitions.resolve_job_def(step.job).execute_in_process(
+        instance=instance,
+        run_id=run_id,
+        run_config=QUIET,
+        tags=step.selection.tags() if step.selection else None,
+        partition_key=step.session.label() if step.session else None,
+        raise_on_error=False,
+    )
+    if not result.success:
+        failures = [event for event in result.all_events if event.is_step_failure]
+        cause = "the run did not start a step"
+        if failures:
+            error = failures[0].step_failure_data.error
+            error = error.cause or error if error else None
+            cause = f"{failures[0].step_key}: {error.message.strip() if error else 'unknown'}"
+        raise BackfillFailed(f"run {run_id[:8]} ({step.job}, {step.label}) failed at {cause}")
+
+
+def _runs_of_tickers(window: Window, tickers: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The chosen tickers as runs that are consecutive in key order: a run of Dagster is one rectangle of partitions."""
+    if not tickers:
+        yield window.tickers
+        return
+    window.select(window.sessions[0].open, window.sessions[0].open, tickers)
+    run: list[str] = []
+    for ticker in window.tickers:
+        if ticker in tickers:
+            run.append(ticker)
+        elif run:
+            yield tuple(run)
+            run = []
+    if run:
+        yield tuple(run)

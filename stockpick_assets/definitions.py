@@ -1,0 +1,118 @@
+"""The one place where stockpick is put together.
+
+    raw_prices ─> features ─> predictions ─> picks ─> scores      ticker × minute
+                     └─> training_set ─> return_model ─┘          session
+    picks ─> Kafka topic per ticker, alerts                       sensors
+
+`defs` is what Dagster loads; `build_definitions` builds the same from any settings, with any part replaced.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import dagster as dg
+from dagster_aws.s3 import S3Resource
+from dagster_pyspark import PySparkResource
+
+from stockpick_assets.assets.features import features
+from stockpick_assets.assets.flow import Flow
+from stockpick_assets.assets.picks import picks
+from stockpick_assets.assets.predictions import predictions
+from stockpick_assets.assets.raw_prices import raw_prices
+from stockpick_assets.assets.return_model import return_model
+from stockpick_assets.assets.scores import scores
+from stockpick_assets.assets.training_set import training_set
+from stockpick_assets.checks import every_minute_is_answered
+from stockpick_assets.core.links import Links
+from stockpick_assets.io_managers import ModelIOManager, TableIOManager
+from stockpick_assets.jobs import jobs
+from stockpick_assets.relay import Relay
+from stockpick_assets.resources.kafka import Kafka
+from stockpick_assets.resources.market_data import MarketData
+from stockpick_assets.resources.notifier import Notifier
+from stockpick_assets.resources.now import Now, wall_clock
+from stockpick_assets.resources.sources import market_data
+from stockpick_assets.resources.tables import Tables
+from stockpick_assets.sensors.after_close import after_close_sensor
+from stockpick_assets.sensors.alerts import alerts_sensor
+from stockpick_assets.sensors.live import live_sensor
+from stockpick_assets.sensors.relay import relay_sensor
+from stockpick_assets.settings import Settings
+from stockpick_assets.window import window
+
+
+def build_definitions(settings: Settings, wall: datetime, **overrides: Any) -> dg.Definitions:
+    """Every asset, check, job, sensor and resource of the settings' source.
+
+    wall: wall time, which decides the window of live partitions. overrides: resources by name, in place of the real
+    ones.
+    """
+    source: MarketData = overrides.get("market_data") or market_data(settings)
+    flow = build_flow(settings, source, wall)
+    every_job = jobs(flow)
+    return dg.Definitions(
+        assets=[
+            raw_prices(flow),
+            features(flow),
+            predictions(flow),
+            picks(flow),
+            scores(flow),
+            training_set(flow),
+            return_model(flow),
+        ],
+        asset_checks=[every_minute_is_answered(flow)],
+        jobs=every_job,
+        sensors=[
+            live_sensor(flow),
+            after_close_sensor(flow, every_job),
+            relay_sensor(flow),
+            alerts_sensor(flow, settings.alert_threshold),
+        ],
+        resources=resources(settings, source, flow) | overrides,
+        executor=dg.in_process_executor,
+    )
+
+
+def build_flow(settings: Settings, source: MarketData, wall: datetime) -> Flow:
+    """What the assets of the settings' source share."""
+    return Flow(
+        source=settings.source,
+        window=window(settings, source, wall),
+        links=Links(settings.app_url, settings.dagster_url, settings.source),
+        bar_delay=timedelta(seconds=settings.bar_delay_seconds),
+        cost_bp=settings.cost_bp,
+        seed=settings.seed,
+    )
+
+
+def resources(settings: Settings, source: MarketData, flow: Flow) -> dict[str, Any]:
+    """The real resources; what is secret is read from the environment when a run needs it."""
+    tables = Tables(
+        s3=S3Resource(
+            endpoint_url=settings.s3_endpoint,
+            region_name=settings.s3_region,
+            aws_access_key_id=dg.EnvVar("STOCKPICK_S3_ACCESS_KEY"),
+            aws_secret_access_key=dg.EnvVar("STOCKPICK_S3_SECRET_KEY"),
+        ),
+        bucket=settings.s3_bucket,
+        source=settings.source,
+        root=settings.store_root,
+    )
+    pyspark = PySparkResource(spark_config={"spark.remote": settings.spark_remote, "spark.sql.session.timeZone": "UTC"})
+    kafka = Kafka(settings.kafka_bootstrap, settings.kafka_security())
+    return {
+        "market_data": source,
+        "now": Now(settings.clock),
+        "tables": tables,
+        "pyspark": pyspark,
+        "relay": Relay(flow.source, flow.window.tickers, settings.clock, kafka.outbox),
+        "notifier": Notifier(settings.alert_urls.get_secret_value()),
+        "io_manager": TableIOManager(tables=tables),
+        "model_io_manager": ModelIOManager(tables=tables, pyspark=pyspark),
+    }
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What Dagster loads: the definitions of the settings in the environment, as of now."""
+    return build_definitions(Settings.load(), wall_clock())

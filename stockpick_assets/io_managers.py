@@ -1,0 +1,246 @@
+"""What goes in and out of assets: Delta tables, and the model through MLlib's own save.
+
+An asset's input says how far it reads (`Extent`); the IO manager turns that and the run's partitions into one read.
+It refuses to write rows that the run has no partition for, another schema than the declared one, or another source.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+from dagster_pyspark import PySparkResource
+from pyspark.ml import PipelineModel
+
+from stockpick_assets import __version__
+from stockpick_assets.core.errors import StockpickError
+from stockpick_assets.core.market_hours import (
+    Session,
+    minute_from_label,
+    minute_label,
+    session_before,
+    session_of,
+)
+from stockpick_assets.core.schemas import RAW_PRICES, RETURN_MODEL, TABLES
+from stockpick_assets.resources.tables import Tables
+from stockpick_assets.spark.scoring import Model, load, save
+from stockpick_assets.store import Store, TableMissing
+
+EXTENT = "extent"
+# A row that was answered again and came out the same in all of these is no new version of the bar.
+BAR_COLUMNS = ("open", "high", "low", "close", "volume", "reason")
+
+
+class RefusedRows(StockpickError):
+    """An asset's output that must not be written."""
+
+
+class Extent(StrEnum):
+    """How far an input reads, given the partitions of the run."""
+
+    PARTITIONS = "partitions"  # the run's own minutes and tickers
+    MINUTES = "minutes"  # the run's minutes, every ticker
+    SESSION_SO_FAR = "session_so_far"  # from the opening to the run's last minute, every ticker
+    TWO_SESSIONS = "two_sessions"  # the session so far, and the whole session before it
+    SESSION = "session"  # the sessions of the run, whole
+    EARLIER_SESSIONS = "earlier_sessions"  # every session before the run's
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The corners of a run's partitions: sessions alone, or minutes and tickers too. All ends are included."""
+
+    sessions: tuple[date, date]
+    minutes: tuple[datetime, datetime] | None = None
+    tickers: tuple[str, str] | None = None
+
+    @classmethod
+    def of(cls, keys: dg.PartitionKeyRange) -> "Bounds":
+        """Bounds of a run; the keys are sessions, or `minute|ticker`."""
+        if "|" not in keys.start:
+            return cls((date.fromisoformat(keys.start), date.fromisoformat(keys.end)))
+        (first, first_ticker), (last, last_ticker) = (key.split("|", 1) for key in (keys.start, keys.end))
+        minutes = (minute_from_label(first), minute_from_label(last))
+        sessions = (session_of(minutes[0]).date, session_of(minutes[1]).date)
+        return cls(sessions, minutes, (first_ticker, last_ticker))
+
+    def conditions(self) -> list[tuple[str, str, Any]]:
+        """The bounds as (column, operator, value)."""
+        conditions = [("session", ">=", self.sessions[0]), ("session", "<=", self.sessions[1])]
+        for column, ends in (("minute", self.minutes), ("ticker", self.tickers)):
+            if ends:
+                conditions += [(column, ">=", ends[0]), (column, "<=", ends[1])]
+        return conditions
+
+    def sql(self) -> str:
+        """The bounds as a predicate of delta-rs; every value in it was parsed from a key and is quoted."""
+
+        def literal(value: date | datetime | str) -> str:
+            if isinstance(value, datetime):
+                return f"arrow_cast('{value:%Y-%m-%dT%H:%M:%S}Z', 'Timestamp(Microsecond, Some(\"UTC\"))')"
+            return "'" + str(value).replace("'", "''") + "'"
+
+        return " AND ".join(f"{column} {operator} {literal(value)}" for column, operator, value in self.conditions())
+
+
+class TableIOManager(dg.ConfigurableIOManager):
+    """Arrow tables in and out of the Delta table that has the asset's name."""
+
+    tables: dg.ResourceDependency[Tables]
+
+    def handle_output(self, context: dg.OutputContext, obj: pa.Table) -> None:
+        """Commit the rows in place of those of the same partitions; bars are appended where they are new or differ.
+
+        Raises RefusedRows, and StoreError when the commit fails.
+        """
+        store, name = self.tables.store(), context.asset_key.path[-1]
+        keys = context.step_context.partition_key_range
+        bounds = Bounds.of(keys)
+        _check(obj, name, bounds, store.source)
+        metadata = commit_metadata(context.run_id, keys)
+        if name == RAW_PRICES.name:
+            new = _new_versions(store, obj, bounds)
+            version = (
+                store.append(name, new, metadata) if new.num_rows or not store.exists(name) else store.version(name)
+            )
+            context.add_output_metadata({"new versions": new.num_rows})
+        else:
+            version = store.replace(name, obj, bounds.sql(), metadata)
+        context.add_output_metadata({"table": store.uri(name), "table version": version})
+
+    def load_input(self, context: dg.InputContext) -> pa.Table:
+        """The rows that the input's extent names, in key order.
+
+        A table that was never written is the empty table for an input that declares `may_be_missing`, and raises
+        TableMissing for any other.
+        """
+        declared = context.definition_metadata or {}
+        extent = Extent(declared.get(EXTENT, Extent.PARTITIONS))
+        name = context.asset_key.path[-1]
+        bounds = Bounds.of(context.step_context.partition_key_range)
+        try:
+            return read(self.tables.store(), name, extent, bounds)
+        except TableMissing:
+            if declared.get("may_be_missing"):
+                return TABLES[name].empty()
+            raise
+
+
+@dataclass(frozen=True)
+class NewModel:
+    """What return_model hands over: its row of RETURN_MODEL but for the path, and what was fitted, if it was."""
+
+    row: Mapping[str, Any]
+    pipeline: PipelineModel | None
+
+
+class ModelIOManager(dg.ConfigurableIOManager):
+    """Models in and out of the store: MLlib saves and loads them, return_model says which is for which session."""
+
+    tables: dg.ResourceDependency[Tables]
+    pyspark: dg.ResourceDependency[PySparkResource]
+
+    def handle_output(self, context: dg.OutputContext, obj: NewModel) -> None:
+        """Save the model beside the tables, then commit its row: a row never names a model that is not there."""
+        store, name = self.tables.store(), context.asset_key.path[-1]
+        keys = context.step_context.partition_key_range
+        row = dict(obj.row)
+        if obj.pipeline is not None:
+            # Not below the table's own folder, where a vacuum removes what is not the table's.
+            row["path"] = f"models/{row['session']}/{row['version']}"
+            save(obj.pipeline, _spark_uri(store, row["path"]))
+        rows = pa.Table.from_pylist([row], schema=RETURN_MODEL.columns)
+        _check(rows, name, Bounds.of(keys), store.source)
+        version = store.replace(name, rows, Bounds.of(keys).sql(), commit_metadata(context.run_id, keys))
+        context.add_output_metadata(
+            {"table": store.uri(name), "table version": version, "model": row.get("path") or "none"}
+        )
+
+    def load_input(self, context: dg.InputContext) -> dict[date, Model]:
+        """The models of the run's sessions, by session; a session that has none is not in it."""
+        store = self.tables.store()
+        try:
+            rows = read(store, RETURN_MODEL.name, Extent.SESSION, Bounds.of(context.step_context.partition_key_range))
+        except TableMissing:
+            return {}
+        _ = self.pyspark.spark_session  # MLlib loads into the session that is active
+        return {
+            row["session"]: load(
+                _spark_uri(store, row["path"]), row["version"], row["expected_return_per_score"], row["features"]
+            )
+            for row in rows.to_pylist()
+            if row["path"]
+        }
+
+
+def _spark_uri(store: Store, path: str) -> str:
+    """Where Spark finds what delta-rs finds at `store.uri(path)`."""
+    return store.uri(path).replace("s3://", "s3a://", 1)
+
+
+def read(store: Store, name: str, extent: Extent, bounds: Bounds) -> pa.Table:
+    """The rows of a table within an extent of the bounds. Raises TableMissing, StoreError."""
+    if extent is Extent.EARLIER_SESSIONS:
+        return store.read(name, before=bounds.sessions[0])
+    sessions = {"from_session": bounds.sessions[0], "to_session": bounds.sessions[1]}
+    if extent is Extent.SESSION or bounds.minutes is None:
+        return store.read(name, **sessions)
+    first, last = bounds.minutes
+    opening: Session = session_of(first)
+    if extent is Extent.MINUTES:
+        return store.read(name, **sessions, first=first, last=last)
+    if extent is Extent.SESSION_SO_FAR:
+        return store.read(name, **sessions, first=opening.open, last=last)
+    if extent is Extent.TWO_SESSIONS:
+        return store.read(name, from_session=session_before(opening).date, to_session=bounds.sessions[1], last=last)
+    return store.read(
+        name, **sessions, first=first, last=last, from_ticker=bounds.tickers[0], to_ticker=bounds.tickers[1]
+    )
+
+
+def commit_metadata(run_id: str, keys: dg.PartitionKeyRange) -> Mapping[str, str]:
+    """What every commit says of itself: the lineage from a row back to the run that wrote it."""
+    return {"run_id": run_id, "partition_start": keys.start, "partition_end": keys.end, "code_version": __version__}
+
+
+def _check(rows: pa.Table, name: str, bounds: Bounds, source: str) -> None:
+    declared = TABLES[name].columns
+    if not rows.schema.equals(declared):
+        wrong = sorted(set(map(str, rows.schema)) ^ set(map(str, declared)))
+        raise RefusedRows(f"{name}: the rows have another schema than the declared one; they differ in {wrong}")
+    if rows.num_rows == 0:
+        return
+    strangers = pc.unique(rows["source"].combine_chunks()).to_pylist()
+    if strangers != [source]:
+        raise RefusedRows(f"{name}: rows of source {strangers} do not belong into the table of {source}")
+    for column, operator, end in bounds.conditions():
+        value = pc.min(rows[column]).as_py() if operator == ">=" else pc.max(rows[column]).as_py()
+        if value is None or (value < end if operator == ">=" else value > end):
+            label = minute_label if isinstance(end, datetime) else str
+            found = "none" if value is None else label(value)
+            raise RefusedRows(
+                f"{name}: a row has {column} {found}, outside the run's partitions ({operator} {label(end)})"
+            )
+
+
+def _new_versions(store: Store, rows: pa.Table, bounds: Bounds) -> pa.Table:
+    """The rows whose bar is not the newest one stored already."""
+    try:
+        stored = read(store, RAW_PRICES.name, Extent.PARTITIONS, bounds)
+    except TableMissing:
+        return rows
+    key = list(RAW_PRICES.key)
+    known = stored.select([*key, *BAR_COLUMNS]).rename_columns([*key, *(f"stored_{column}" for column in BAR_COLUMNS)])
+    known = known.append_column("stored", pa.array([True] * known.num_rows, pa.bool_()))
+    both = rows.append_column("position", pa.array(range(rows.num_rows))).join(known, key, join_type="left outer")
+    same = pc.fill_null(both["stored"], False)
+    for column in BAR_COLUMNS:
+        now, then = both[column], both[f"stored_{column}"]
+        equal = pc.or_(pc.fill_null(pc.equal(now, then), False), pc.and_(pc.is_null(now), pc.is_null(then)))
+        same = pc.and_(same, equal)
+    positions = pc.sort_indices(both["position"].filter(pc.invert(same)))
+    return rows.take(both["position"].filter(pc.invert(same)).take(positions))

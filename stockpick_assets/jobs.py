@@ -1,0 +1,31 @@
+"""The jobs: the flow of a minute or a session, and what is made once a day. All run in one process.
+
+The multiprocess executor would cost 5 s a step.
+"""
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
+
+from stockpick_assets.assets.flow import Flow
+
+FLOW = ("raw_prices", "features", "predictions", "picks", "scores")
+LIVE, BACKFILL, TRAINING_SET, RETURN_MODEL = "live", "backfill", "training_set", "return_model"
+
+
+def jobs(flow: Flow) -> list[AssetJob]:
+    """Every job of one source."""
+
+    def job(name: str, assets: tuple[str, ...], description: str) -> AssetJob:
+        return dg.define_asset_job(
+            name,
+            selection=dg.AssetSelection.assets(*(flow.key(asset) for asset in assets)),
+            description=description,
+            executor_def=dg.in_process_executor,
+        )
+
+    return [
+        job(LIVE, FLOW, "The flow of the minutes that have just closed, for every ticker."),
+        job(BACKFILL, FLOW, "The flow of minutes long closed, for some tickers or all."),
+        job(TRAINING_SET, ("training_set",), "A closed session's features and labels."),
+        job(RETURN_MODEL, ("return_model",), "The model for a session, from the sessions before it."),
+    ]

@@ -1,0 +1,88 @@
+"""Requests the live run: every closed minute that no ticker or not every ticker has an answer for, in one run.
+
+A sensor and not a schedule: it follows the market's clock, which a replay moves faster than cron can say, and what is
+late when it looks is one request.
+"""
+
+from collections import Counter
+from datetime import date, datetime, timedelta
+
+import dagster as dg
+
+from stockpick_assets.assets.flow import Flow
+from stockpick_assets.core.due import due_minutes
+from stockpick_assets.core.market_hours import last_closed_minute, minute_label
+from stockpick_assets.core.schemas import SCORES
+from stockpick_assets.jobs import LIVE
+from stockpick_assets.resources.now import Now
+from stockpick_assets.resources.tables import Tables
+from stockpick_assets.store import Store, TableMissing
+
+# A run that fails at once would otherwise be requested again every five seconds.
+WAIT_AFTER_FAILURE = timedelta(seconds=30)
+IN_PROGRESS = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def live_sensor(flow: Flow) -> dg.SensorDefinition:
+    """The sensor `live`."""
+
+    @dg.sensor(
+        name=LIVE,
+        job_name=LIVE,
+        minimum_interval_seconds=1,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Each minute, the flow of the minutes that have closed and have no answer yet, for every ticker.",
+    )
+    def sensor(
+        context: dg.SensorEvaluationContext, tables: Tables, now: dg.ResourceParam[Now]
+    ) -> dg.SkipReason | dg.RunRequest:
+        market = now.market()
+        begun = [session for session in flow.window.sessions if session.open <= market]
+        if not begun:
+            opening = minute_label(flow.window.sessions[0].open)
+            return dg.SkipReason(f"The market is closed; it is {minute_label(market)} there and opens {opening}.")
+        session = begun[-1]
+        active = _newest_run(context.instance, IN_PROGRESS)
+        if active:
+            return dg.SkipReason(f"Run {active.dagster_run.run_id[:8]} is still at work on earlier minutes.")
+        failed = _newest_run(context.instance, None)
+        if failed and failed.dagster_run.status == dg.DagsterRunStatus.FAILURE and failed.end_time:
+            waited = timedelta(seconds=now.wall().timestamp() - failed.end_time)
+            if waited < WAIT_AFTER_FAILURE:
+                return dg.SkipReason(
+                    f"Run {failed.dagster_run.run_id[:8]} failed; its minutes are asked for again in "
+                    f"{(WAIT_AFTER_FAILURE - waited).seconds} s."
+                )
+        last_closed = last_closed_minute(session, market, flow.bar_delay)
+        due = due_minutes(
+            session, answered_minutes(tables.store(), session.date), len(flow.window.tickers), last_closed
+        )
+        if due is None:
+            return dg.SkipReason(
+                f"Every closed minute of {session.label()} is answered; it is {minute_label(market)} in New York."
+            )
+        selection = flow.window.select(due.first, due.last)
+        return dg.RunRequest(tags=selection.tags())
+
+    return sensor
+
+
+def answered_minutes(store: Store, session: date) -> Counter[datetime]:
+    """How many tickers have come through the whole flow, by minute of the session."""
+    try:
+        rows = store.read(SCORES.name, from_session=session, to_session=session, columns=["minute"])
+    except TableMissing:
+        return Counter()
+    return Counter(rows["minute"].to_pylist())
+
+
+def _newest_run(instance: dg.DagsterInstance, statuses: list[dg.DagsterRunStatus] | None) -> dg.RunRecord | None:
+    filters = dg.RunsFilter(job_name=LIVE, statuses=statuses or [])
+    records = instance.get_run_records(filters, limit=1)
+    return records[0] if records else None

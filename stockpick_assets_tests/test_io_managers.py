@@ -1,0 +1,178 @@
+"""Round trips through the IO manager, on a real ephemeral instance and a local folder."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+from dagster_aws.s3 import S3Resource
+
+from stockpick_assets.core.market_hours import MINUTE, minute_label, session_before
+from stockpick_assets.core.schemas import FEATURE_ROWS, RAW_PRICES
+from stockpick_assets.io_managers import EXTENT, Extent, TableIOManager
+from stockpick_assets.partitions import Window
+from stockpick_assets.resources.tables import Tables
+from stockpick_assets.store import Store
+from stockpick_assets_tests.rows import SESSION, bars
+
+TICKERS = ("AAPL", "AMD", "MSFT")
+WINDOW = Window((session_before(SESSION), SESSION), TICKERS)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path), "simulated", {})
+
+
+def key(minute: int, ticker: str) -> str:
+    return f"{minute_label(SESSION.open + minute * MINUTE)}|{ticker}"
+
+
+def materialize(
+    store: Store, assets: list[dg.AssetsDefinition], start: str, end: str, **options: Any
+) -> dg.ExecuteInProcessResult:
+    tables = Tables(s3=S3Resource(), bucket="", source=store.source, root=store.root)
+    return dg.materialize(
+        assets,
+        resources={"io_manager": TableIOManager(tables=tables)},
+        tags={"dagster/asset_partition_range_start": start, "dagster/asset_partition_range_end": end},
+        **options,
+    )
+
+
+def writer(rows: Callable[[], pa.Table], name: str = "raw_prices") -> dg.AssetsDefinition:
+    @dg.asset(
+        key=["simulated", name],
+        partitions_def=WINDOW.ticker_minutes,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def asset() -> pa.Table:
+        return rows()
+
+    return asset
+
+
+def reader(seen: list[pa.Table], extent: Extent, name: str = "raw_prices", **metadata: Any) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=["simulated", "reader"],
+        partitions_def=WINDOW.ticker_minutes,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        ins={"rows": dg.AssetIn(key=["simulated", name], metadata={EXTENT: extent.value, **metadata})},
+    )
+    def asset(rows: pa.Table) -> dg.MaterializeResult[None]:
+        seen.append(rows)
+        return dg.MaterializeResult()
+
+    return asset
+
+
+def read(store: Store, extent: Extent, start: str, end: str) -> set[tuple[datetime, str]]:
+    seen: list[pa.Table] = []
+    only_read(store, reader(seen, extent), start, end)
+    return set(zip(seen[0]["minute"].to_pylist(), seen[0]["ticker"].to_pylist(), strict=True))
+
+
+def only_read(store: Store, asset: dg.AssetsDefinition, start: str, end: str) -> dg.ExecuteInProcessResult:
+    upstream = writer(lambda: bars(0))
+    return materialize(store, [upstream, asset], start, end, selection=[asset.key], raise_on_error=False)
+
+
+def test_what_an_asset_returned_is_what_the_next_one_reads(store: Store) -> None:
+    rows, seen = bars(3, tickers=TICKERS), []
+    result = materialize(store, [writer(lambda: rows), reader(seen, Extent.PARTITIONS)], key(0, "AAPL"), key(2, "MSFT"))
+    assert result.success
+    assert seen[0].replace_schema_metadata(None).equals(rows)
+
+
+def test_every_extent_reads_as_far_as_its_name_says(store: Store) -> None:
+    store.append("raw_prices", bars(6, tickers=TICKERS), {})
+    minute = [SESSION.open + index * MINUTE for index in range(6)]
+    start, end = key(2, "AMD"), key(3, "AMD")
+    every = {(at, ticker) for at in minute for ticker in TICKERS}
+    assert read(store, Extent.PARTITIONS, start, end) == {(at, "AMD") for at in minute[2:4]}
+    assert read(store, Extent.MINUTES, start, end) == {(at, ticker) for at in minute[2:4] for ticker in TICKERS}
+    assert read(store, Extent.SESSION_SO_FAR, start, end) == {(at, t) for at in minute[:4] for t in TICKERS}
+    assert read(store, Extent.TWO_SESSIONS, start, end) == {(at, t) for at in minute[:4] for t in TICKERS}
+    assert read(store, Extent.SESSION, start, end) == every
+    assert read(store, Extent.EARLIER_SESSIONS, start, end) == set()
+
+
+def test_the_same_bars_again_are_no_new_version(store: Store) -> None:
+    for hours in (0, 1):
+        rows = bars(2, tickers=TICKERS, fetched_at=datetime(2026, 11, 21, hours, tzinfo=UTC))
+        materialize(store, [writer(lambda rows=rows: rows)], key(0, "AAPL"), key(1, "MSFT"))
+    assert store.read("raw_prices", every_version=True).num_rows == 6
+
+
+def test_bars_of_minutes_that_the_table_has_no_row_of_are_new(store: Store) -> None:
+    store.append("raw_prices", bars(1), {})
+    rows = bars(1, start=1, tickers=TICKERS)
+    materialize(store, [writer(lambda: rows)], key(1, "AAPL"), key(1, "MSFT"))
+    assert store.read("raw_prices", every_version=True).num_rows == 4
+
+
+def test_a_revised_bar_is_a_new_version_of_that_bar_alone(store: Store) -> None:
+    first = bars(2, tickers=TICKERS)
+    revised = first.set_column(
+        first.schema.get_field_index("close"), RAW_PRICES.columns.field("close"), pa.array([100.0] * 5 + [101.0])
+    )
+    for rows in (first, revised):
+        materialize(store, [writer(lambda rows=rows: rows)], key(0, "AAPL"), key(1, "MSFT"))
+    assert store.read("raw_prices", every_version=True).num_rows == 7
+
+
+def test_rows_of_other_assets_replace_those_of_the_same_partitions_and_no_others(store: Store) -> None:
+    def rows(value: float, tickers: tuple[str, ...], minutes: int) -> pa.Table:
+        plain = bars(minutes, tickers=tickers)
+        columns = [
+            plain[name] if name in plain.column_names and name in RAW_PRICES.columns.names[:4] else
+            pa.array([value] * plain.num_rows)
+            for name in FEATURE_ROWS.columns.names
+        ]  # fmt: skip
+        return pa.table(columns, schema=FEATURE_ROWS.columns)
+
+    feature = FEATURE_ROWS.columns.names[-1]
+    materialize(store, [writer(lambda: rows(1.0, TICKERS, 3), "features")], key(0, "AAPL"), key(2, "MSFT"))
+    materialize(store, [writer(lambda: rows(2.0, ("AMD",), 2), "features")], key(0, "AMD"), key(1, "AMD"))
+    assert store.read("features")[feature].to_pylist() == [1.0, 2.0, 1.0, 1.0, 2.0, 1.0, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        (bars(3, tickers=TICKERS), "outside the run's partitions"),
+        (bars(2, tickers=("TSLA",)), "outside the run's partitions"),
+        (bars(2, source="yahoo"), "do not belong into the table of simulated"),
+        (bars(2).drop_columns(["reason"]), "another schema than the declared one"),
+    ],
+)
+def test_rows_that_do_not_belong_are_refused_and_nothing_is_written(store: Store, rows: pa.Table, says: str) -> None:
+    result = materialize(store, [writer(lambda: rows)], key(0, "AAPL"), key(1, "MSFT"), raise_on_error=False)
+    assert not result.success
+    error = result.failure_data_for_node("simulated__raw_prices")
+    assert error is not None and error.error is not None
+    assert says in str(error.error.to_string())
+    assert not store.exists("raw_prices")
+
+
+def test_an_input_that_may_be_missing_is_empty_before_its_table_was_written(store: Store) -> None:
+    seen: list[pa.Table] = []
+    only_read(store, reader(seen, Extent.PARTITIONS, may_be_missing=True), key(0, "AAPL"), key(0, "AAPL"))
+    assert [rows.num_rows for rows in seen] == [0]
+    assert not only_read(store, reader(seen, Extent.PARTITIONS), key(0, "AAPL"), key(0, "AAPL")).success
+
+
+def test_a_commit_names_the_run_and_the_partitions_it_is_for(store: Store) -> None:
+    result = materialize(store, [writer(lambda: bars(1))], key(0, "AAPL"), key(0, "AAPL"))
+    commit = store.open("raw_prices").history(1)[0]
+    assert (commit["run_id"], commit["partition_start"]) == (result.dagster_run.run_id, key(0, "AAPL"))
+
+
+def test_a_range_of_two_sessions_reads_both(store: Store) -> None:
+    start = f"{minute_label(WINDOW.sessions[0].last_minute)}|AAPL"
+    store.append("raw_prices", bars(2), {})
+    assert len(read(store, Extent.PARTITIONS, start, key(1, "AAPL"))) == 2
+    assert SESSION.open - WINDOW.sessions[0].last_minute > timedelta(hours=1)
