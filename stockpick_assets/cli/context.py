@@ -1,0 +1,78 @@
+"""What a command of the terminal needs of the platform: its settings, definitions and Dagster instance."""
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import dagster as dg
+from pyspark.sql import SparkSession
+
+from stockpick_assets.assets.flow import Flow
+from stockpick_assets.core.errors import StockpickError
+from stockpick_assets.core.market_hours import Session, session_on, sessions_between
+from stockpick_assets.definitions import build_definitions, build_flow
+from stockpick_assets.resources.now import wall_clock
+from stockpick_assets.resources.sources import market_data
+from stockpick_assets.services.dagster import instance_environment
+from stockpick_assets.settings import Settings
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The definitions of the settings' source, as they stand now."""
+
+    settings: Settings
+    flow: Flow
+    definitions: dg.Definitions
+
+    @classmethod
+    def load(cls, settings: Settings) -> "Platform":
+        """Build the definitions; what is secret reaches the resources through the environment, as in a service."""
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        os.environ.update(instance_environment(settings))
+        wall, source = wall_clock(), market_data(settings)
+        return cls(settings, build_flow(settings, source, wall), build_definitions(settings, wall, market_data=source))
+
+    def market_time(self) -> datetime:
+        """Market time now."""
+        return self.settings.clock.at(wall_clock())
+
+    def sessions(self, first: str, last: str) -> list[Session]:
+        """The window's sessions from one date to another. Raises StockpickError when either is none of them."""
+        ends = [parsed_date(first), parsed_date(last)]
+        if ends[0] > ends[1]:
+            raise StockpickError(f"{first} comes after {last}; the earlier session comes first")
+        for end in ends:
+            self.flow.window.session(session_on(end).label())
+        return sessions_between(*ends)
+
+    @contextmanager
+    def instance(self) -> Iterator[dg.DagsterInstance]:
+        """The Dagster instance that the webserver and the daemon of this home use.
+
+        At its end the Spark session of the runs in this process ends too: left open, it would try for minutes to say
+        goodbye to a server that is gone.
+        """
+        with dg.DagsterInstance.get() as instance:
+            try:
+                yield instance
+            finally:
+                session = SparkSession.getActiveSession()
+                if session is not None:
+                    session.stop()
+
+
+def parsed_date(text: str) -> date:
+    """The date that was typed. Raises StockpickError when it is none."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise StockpickError(f"{text!r} is no date; write it as 2026-11-23") from None
+
+
+def parsed_tickers(text: str) -> Sequence[str]:
+    """The tickers that were typed, separated by commas."""
+    return tuple(part.strip().upper() for part in text.split(",") if part.strip())

@@ -1,0 +1,67 @@
+"""How `stockpick status` looks: for people, and as JSON."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import click
+
+from stockpick_assets.core.market_hours import minute_label
+from stockpick_assets.services.status import Status, TableStatus
+
+
+def as_json(status: Status) -> dict[str, Any]:
+    """The same as numbers and ISO texts: memory in bytes, minutes and market time in UTC, lag in seconds."""
+    message = status.newest_message
+    return {
+        "source": status.source,
+        "market_time": status.market_time.isoformat(),
+        "services": [vars(service) for service in status.services],
+        "tables": [vars(table) | {"newest": table.newest and table.newest.isoformat()} for table in status.tables],
+        "newest_message": message and {"id": message.id, "minute": message.minute.isoformat()},
+        "message_problem": status.message_problem,
+        "lag_seconds": None if status.lag is None else status.lag.total_seconds(),
+    }
+
+
+def as_text(status: Status) -> str:
+    """The services and the tables, a line each, and what else there is to know."""
+    services = [
+        (
+            service.name,
+            service.address,
+            f"process {service.pid}" if service.pid else "not started here",
+            f"{service.memory / 2**20:.0f} MB" if service.memory else "",
+            "healthy" if service.healthy else click.style("no answer", fg="red"),
+        )
+        for service in status.services
+    ]
+    tables = [(table.name, table.address, *_content(table)) for table in status.tables]
+    message = status.newest_message
+    rest = [
+        ("newest message", status.message_problem or (message.id if message else "none")),
+        ("market time", f"{minute_label(status.market_time)} New York ({status.source})"),
+        ("lag", "no picks yet" if status.lag is None else str(timedelta(seconds=round(status.lag.total_seconds())))),
+    ]
+    return "\n\n".join(_aligned(rows) for rows in (services, tables, rest))
+
+
+def _content(table: TableStatus) -> tuple[str, str]:
+    if table.problem:
+        return click.style(table.problem, fg="red"), ""
+    return (
+        ("not written yet", "") if table.newest is None else (f"{table.rows:,} rows", f"newest {_label(table.newest)}")
+    )
+
+
+def _label(newest: datetime | date) -> str:
+    return f"{minute_label(newest)} New York" if isinstance(newest, datetime) else newest.isoformat()
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(len(click.unstyle(cell)) for cell in column) for column in zip(*rows, strict=True)]
+    padded = [
+        [cell + " " * (width - len(click.unstyle(cell))) for cell, width in zip(row, widths, strict=True)]
+        for row in rows
+    ]
+    return "\n".join("  ".join(row).rstrip() for row in padded)

@@ -1,0 +1,141 @@
+"""Dagster: the code server, the webserver and the daemon, on one instance in the home.
+
+What belongs here: how they are started and asked. What they load is stockpick_assets/definitions.py.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+import stockpick_assets
+from stockpick_assets.services.service import Service, ServiceError
+from stockpick_assets.settings import Settings
+
+PROJECT = Path(stockpick_assets.__file__).parents[1]
+# Of a run's partitions that many events are written at once; Dagster's own default is one.
+EVENTS_AT_ONCE = 5000
+# Each daemon writes a heartbeat every 30 s; Dagster itself calls it dead after half an hour.
+HEARTBEAT_SECONDS = 120.0
+
+
+def instance_environment(settings: Settings) -> dict[str, str]:
+    """What a process of this home's Dagster instance needs in its environment, secrets included.
+
+    Lays the project's dagster.yaml where Dagster looks for it. Raises ServiceError when there is none.
+    """
+    home = settings.home.absolute() / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "dagster.yaml").write_text(project_file("dagster.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    return _environment(settings)
+
+
+def project_file(name: str) -> Path:
+    """A file beside the package. Raises ServiceError where only the package is installed."""
+    path = PROJECT / name
+    if not path.exists():
+        raise ServiceError(f"{path} is missing; run stockpick from its repository, installed by `make .venv`")
+    return path
+
+
+def answer(address: str, question: Mapping[str, Any] | None = None) -> Any:
+    """What a JSON service answers; None when it does not, or with an error."""
+    data = None if question is None else json.dumps(question).encode()
+    try:
+        with urlopen(Request(address, data, {"Content-Type": "application/json"}), timeout=5) as reply:  # noqa: S310
+            return json.load(reply)
+    except (URLError, OSError, ValueError):
+        return None
+
+
+class _Dagster(Service):
+    def environment(self, settings: Settings) -> Mapping[str, str]:
+        return _environment(settings)
+
+    def folder(self, settings: Settings) -> Path:
+        return settings.home.absolute() / "dagster"
+
+
+class CodeServer(_Dagster):
+    """The process that holds the definitions; runs are its children."""
+
+    name = "dagster code server"
+    setting = "dagster_code_server"
+
+    def arguments(self, settings: Settings) -> Sequence[str]:
+        instance_environment(settings)
+        server = [sys.executable, "-m", "dagster", "api", "grpc", "--module-name", "stockpick_assets.definitions"]
+        return [*server, "--host", "127.0.0.1", "--port", str(self.port(settings)), "--location-name", "stockpick"]
+
+    def healthy(self, settings: Settings) -> bool:
+        import grpc
+        from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+        host, port = self.endpoint(settings)
+        question = health_pb2.HealthCheckRequest(service="DagsterApi")
+        with grpc.insecure_channel(f"{host}:{port}") as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            try:
+                reply = stub.Check(question, timeout=5)  # pyright: ignore[reportAttributeAccessIssue]
+            except grpc.RpcError:
+                return False
+        return reply.status == health_pb2.HealthCheckResponse.SERVING
+
+
+class Webserver(_Dagster):
+    """The UI and the GraphQL API."""
+
+    name = "dagster webserver"
+    setting = "dagster_url"
+    # A webserver or daemon that finds no code server at its start stays without one for a long time.
+    needs = (CodeServer.name,)
+
+    def arguments(self, settings: Settings) -> Sequence[str]:
+        server = [sys.executable, "-m", "dagster_webserver", "--workspace", str(project_file("workspace.yaml"))]
+        return [*server, "--host", "127.0.0.1", "--port", str(self.port(settings))]
+
+    def healthy(self, settings: Settings) -> bool:
+        reply = answer(f"{settings.dagster_url}/server_info")
+        return isinstance(reply, dict) and "dagster_webserver_version" in reply
+
+
+class Daemon(_Dagster):
+    """What evaluates schedules and sensors and submits backfills; the webserver knows its heartbeats."""
+
+    name = "dagster daemon"
+    # Both make the instance's SQLite tables when they are missing, and one of two that do so at one time fails.
+    needs = (Webserver.name,)
+
+    def arguments(self, settings: Settings) -> Sequence[str]:
+        return [sys.executable, "-m", "dagster._daemon", "run", "--workspace", str(project_file("workspace.yaml"))]
+
+    def healthy(self, settings: Settings) -> bool:
+        leader = self.process(settings).leader()
+        question = "{ instance { daemonHealth { allDaemonStatuses { required healthy lastHeartbeatTime } } } }"
+        reply = answer(f"{settings.dagster_url}/graphql", {"query": question})
+        if leader is None or not isinstance(reply, dict) or not reply.get("data"):
+            return False
+        oldest = max(leader.create_time(), time.time() - HEARTBEAT_SECONDS)
+        daemons = reply["data"]["instance"]["daemonHealth"]["allDaemonStatuses"]
+        return all(
+            daemon["healthy"] and (daemon["lastHeartbeatTime"] or 0) >= oldest
+            for daemon in daemons
+            if daemon["required"]
+        )
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    home = settings.home.absolute() / "dagster"
+    host, port = CodeServer().endpoint(settings)
+    return settings.environment() | {
+        "DAGSTER_HOME": str(home),
+        "DAGSTER_EVENT_BATCH_SIZE": str(EVENTS_AT_ONCE),
+        "EVENT_LOG_DIR": str(home / "history" / "runs"),
+        "CODE_SERVER_HOST": host,
+        "CODE_SERVER_PORT": str(port),
+        "PYTHONUNBUFFERED": "1",
+    }
