@@ -178,13 +178,13 @@ def _profitable(graded: pa.Table, cost_bp: float) -> Any:
 def _measured(spark: SparkSession, forecasts: pa.Table, cost_bp: float) -> Measured:
     rows = forecasts.to_pandas()
     excess = rows["close_return"] - rows.groupby("minute")["close_return"].transform("mean")
-    skill, base_rate_skill = _brier_scores(spark, forecasts, cost_bp)
+    of_model, of_base_rate = _brier_scores(spark, forecasts, cost_bp)
     return Measured(
         session=rows["session"].max(),
         ic_close=rank_ic(rows, "score", "close_return"),
         ic_obtainable=rank_ic(rows, "score", "obtainable_return"),
-        brier=skill,
-        brier_base_rate=base_rate_skill,
+        brier=of_model,
+        brier_base_rate=of_base_rate,
         expected_return_per_score=slope(rows["score"].to_numpy(), excess.to_numpy()),
     )
 

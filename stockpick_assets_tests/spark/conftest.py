@@ -1,5 +1,6 @@
-"""One Spark Connect server on this machine for all tests of this folder, as in production but in the test's process."""
+"""One Spark Connect server for all tests of this folder: the plans of production, in the process of the test."""
 
+import secrets
 from collections.abc import Iterator
 
 import pytest
@@ -19,12 +20,14 @@ SERVER = {
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """A session of a Connect server with two threads, bound to this machine, at a port that is free."""
+    builder = SparkSession.builder.remote("local[2]")
+    for name, value in SERVER.items():
+        builder = builder.config(name, value)
+    # Until the session is there only, so that no other test's process sees them.
     with pytest.MonkeyPatch.context() as environment:
-        # What makes pyspark take any free port, where it would insist on 15002.
-        environment.setenv("SPARK_TESTING", "1")
-        builder = SparkSession.builder.remote("local[2]")
-        for name, value in SERVER.items():
-            builder = builder.config(name, value)
+        environment.setenv("SPARK_TESTING", "1")  # makes pyspark take any free port, where it would insist on 15002
+        environment.setenv("SPARK_CONNECT_AUTHENTICATE_TOKEN", secrets.token_hex(16))
         session = builder.getOrCreate()
-        yield session
-        session.stop()
+    yield session
+    # Also because a process that ends with an MLlib model and an open session never ends.
+    session.stop()
