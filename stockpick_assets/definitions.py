@@ -12,7 +12,6 @@ from typing import Any
 
 import dagster as dg
 from dagster_aws.s3 import S3Resource
-from dagster_pyspark import PySparkResource
 
 from stockpick_assets.assets.features import features
 from stockpick_assets.assets.flow import Flow
@@ -32,6 +31,7 @@ from stockpick_assets.resources.market_data import MarketData
 from stockpick_assets.resources.notifier import Notifier
 from stockpick_assets.resources.now import Now, wall_clock
 from stockpick_assets.resources.sources import market_data
+from stockpick_assets.resources.spark import RunSpark
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.sensors.after_close import after_close_sensor
 from stockpick_assets.sensors.alerts import alerts_sensor
@@ -98,7 +98,7 @@ def resources(settings: Settings, source: MarketData, flow: Flow) -> dict[str, A
         source=settings.source,
         root=settings.store_root,
     )
-    pyspark = PySparkResource(spark_config={"spark.remote": settings.spark_remote, "spark.sql.session.timeZone": "UTC"})
+    pyspark = RunSpark(spark_config={"spark.remote": settings.spark_remote, "spark.sql.session.timeZone": "UTC"})
     kafka = Kafka(settings.kafka_bootstrap, settings.kafka_security())
     return {
         "market_data": source,

@@ -27,7 +27,7 @@ def picks(flow: Flow) -> dg.AssetsDefinition:
             rank(predictions, bars, session, selection.first, selection.last, flow.window.tickers, selection.tickers)
             for session in selection.sessions
         )
-        made = with_messages(ranked, versions_read(predictions, bars), context.run_id)
+        made = with_messages(ranked, versions_read(predictions, bars), context.run.run_id)
         return flow.output(made, ("ticker", "minute", "rank", "p_profit", "abstain"))
 
     return asset

@@ -26,13 +26,14 @@ def predictions(flow: Flow) -> dg.AssetsDefinition:
     def asset(features: pa.Table, models: Mapping[date, Model], pyspark: PySparkResource) -> dg.Output[pa.Table]:
         spark = pyspark.spark_session
         parts: list[pa.Table] = []
-        for session in sorted(pc.unique(features["session"]).to_pylist()):
+        for group in features.group_by("session").aggregate([]).sort_by("session").to_pylist():
+            session: date = group["session"]
             of_session = features.filter(pc.equal(features["session"], pa.scalar(session, pa.date32())))
             model = models.get(session)
             if model is None:
                 parts.append(abstained(of_session, f"session {session} has no model"))
             else:
-                parts.append(rows(predict(spark, model, frame(spark, of_session)), PREDICTIONS))
+                parts.append(rows(predict(model, frame(spark, of_session)), PREDICTIONS))
         made = pa.concat_tables(parts)
         versions = sorted(version for version in pc.unique(made["model_version"]).to_pylist() if version)
         metadata = {"models": ", ".join(versions) or "none", "forecasts": made.num_rows - made["score"].null_count}

@@ -13,7 +13,8 @@ from stockpick_assets.io_managers import Extent, NewModel
 from stockpick_assets.resources.now import Now
 from stockpick_assets.spark.training import NAMES, fit
 
-NOTHING_TO_LEARN = "no session before this one has a training set"
+NO_TRAINING_SET = "no session before this one has a training set"
+NOTHING_TO_LEARN = "the earlier sessions have too few different outcomes to fit a model to and to calibrate it on"
 
 
 def return_model(flow: Flow) -> dg.AssetsDefinition:
@@ -37,7 +38,7 @@ def return_model(flow: Flow) -> dg.AssetsDefinition:
         row = {
             "session": session,
             "source": flow.source,
-            "version": f"{session.isoformat()}-{context.run_id[:8]}",
+            "version": f"{session.isoformat()}-{context.run.run_id[:8]}",
             "features": NAMES,
             "cost_bp": flow.cost_bp,
             "seed": flow.seed,
@@ -46,8 +47,9 @@ def return_model(flow: Flow) -> dg.AssetsDefinition:
             "fit_seconds": time.monotonic() - began,
         }
         if fitted is None:
-            row |= {"abstain": NOTHING_TO_LEARN, "training_sessions": [], "rows": 0}
-            return dg.Output(NewModel(row, None), metadata={"abstain": NOTHING_TO_LEARN})
+            why = NOTHING_TO_LEARN if training.num_rows else NO_TRAINING_SET
+            row |= {"abstain": why, "training_sessions": [], "rows": 0}
+            return dg.Output(NewModel(row, None), metadata={"abstain": why})
         measured = fitted.measured
         row |= {
             "training_sessions": list(fitted.training_sessions),

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 import dagster as dg
-from pyspark.sql import SparkSession
 
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.core.errors import StockpickError
@@ -32,6 +31,8 @@ class Platform:
     def load(cls, settings: Settings) -> "Platform":
         """Build the definitions; what is secret reaches the resources through the environment, as in a service."""
         warnings.simplefilter("ignore", dg.BetaWarning)
+        # It warns of any pandas from 3.0 on; what is used of it here passes with the pinned one.
+        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
         os.environ.update(instance_environment(settings))
         wall, source = wall_clock(), market_data(settings)
         return cls(settings, build_flow(settings, source, wall), build_definitions(settings, wall, market_data=source))
@@ -51,18 +52,9 @@ class Platform:
 
     @contextmanager
     def instance(self) -> Iterator[dg.DagsterInstance]:
-        """The Dagster instance that the webserver and the daemon of this home use.
-
-        At its end the Spark session of the runs in this process ends too: left open, it would try for minutes to say
-        goodbye to a server that is gone.
-        """
+        """The Dagster instance that the webserver and the daemon of this home use."""
         with dg.DagsterInstance.get() as instance:
-            try:
-                yield instance
-            finally:
-                session = SparkSession.getActiveSession()
-                if session is not None:
-                    session.stop()
+            yield instance
 
 
 def parsed_date(text: str) -> date:

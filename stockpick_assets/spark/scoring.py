@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 from pyspark.ml import PipelineModel
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from stockpick_assets.core.errors import StockpickError
@@ -50,7 +50,7 @@ def load(uri: str, version: str, return_per_score: float, features: Sequence[str
     return Model(PipelineModel.load(uri), version, return_per_score)
 
 
-def predict(spark: SparkSession, model: Model, features: DataFrame) -> DataFrame:
+def predict(model: Model, features: DataFrame) -> DataFrame:
     """Forecasts for rows FEATURE_ROWS, columns PREDICTIONS; a row without its features abstains and says why."""
     scored = model.pipeline.transform(with_values(features.withColumn("abstain", _why_none())))
     made = F.col("abstain").isNull()

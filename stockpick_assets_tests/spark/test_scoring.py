@@ -54,7 +54,7 @@ def fitted(spark: SparkSession, known: pa.Table) -> Fit:
 @pytest.fixture(scope="module")
 def made(spark: SparkSession, known: pa.Table, fitted: Fit) -> pa.Table:
     asked = joined([of(known, ASKED), of(known, ALONE)])
-    return rows(predict(spark, Model(fitted.pipeline, "v1", 0.003), frame(spark, asked)), PREDICTIONS)
+    return rows(predict(Model(fitted.pipeline, "v1", 0.003), frame(spark, asked)), PREDICTIONS)
 
 
 def test_a_forecast_is_all_there_or_abstains_with_a_reason(made: pa.Table) -> None:
@@ -100,7 +100,7 @@ def test_a_model_that_was_saved_forecasts_the_same(
     uri = (tmp_path / "model").as_uri()
     save(fitted.pipeline, uri)
     model = load(uri, "v1", 0.003, NAMES)
-    again = rows(predict(spark, model, frame(spark, joined([of(known, ASKED), of(known, ALONE)]))), PREDICTIONS)
+    again = rows(predict(model, frame(spark, joined([of(known, ASKED), of(known, ALONE)]))), PREDICTIONS)
     assert again.equals(made)
 
 
