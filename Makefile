@@ -43,7 +43,7 @@ stop: .venv ## stop the services of this home
 clean: .venv ## remove the data of this home; asks before
 	@.venv/bin/stockpick clean
 
-test: unit integration ## every test, on everything it needs
+test: lint types unit integration ## style, types and every test, on everything they need
 
 unit: .venv ## the tests that need no service
 	@.venv/bin/python -m pytest --ignore stockpick_assets_tests/integration

@@ -42,7 +42,7 @@ setup(
             "pandas-stubs",
             "playwright",
             "pyarrow-stubs",
-            "pyright",
+            "pyright[nodejs]",
             "pytest",
             "pytest-timeout",
             "ruff",

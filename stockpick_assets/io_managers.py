@@ -4,10 +4,11 @@ An asset's input says how far it reads (`Extent`); the IO manager turns that and
 It refuses to write rows that the run has no partition for, another schema than the declared one, or another source.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -19,7 +20,6 @@ from pyspark.ml import PipelineModel
 from stockpick_assets import __version__
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import (
-    Session,
     minute_from_label,
     minute_label,
     session_before,
@@ -184,22 +184,22 @@ def _spark_uri(store: Store, path: str) -> str:
 
 def read(store: Store, name: str, extent: Extent, bounds: Bounds) -> pa.Table:
     """The rows of a table within an extent of the bounds. Raises TableMissing, StoreError."""
+    from_session, to_session = bounds.sessions
     if extent is Extent.EARLIER_SESSIONS:
-        return store.read(name, before=bounds.sessions[0])
-    sessions = {"from_session": bounds.sessions[0], "to_session": bounds.sessions[1]}
-    if extent is Extent.SESSION or bounds.minutes is None:
-        return store.read(name, **sessions)
+        return store.read(name, before=from_session)
+    of_sessions = partial(store.read, name, from_session=from_session, to_session=to_session)
+    if extent is Extent.SESSION or bounds.minutes is None or bounds.tickers is None:
+        return of_sessions()
     first, last = bounds.minutes
-    opening: Session = session_of(first)
+    opening = session_of(first)
     if extent is Extent.MINUTES:
-        return store.read(name, **sessions, first=first, last=last)
+        return of_sessions(first=first, last=last)
     if extent is Extent.SESSION_SO_FAR:
-        return store.read(name, **sessions, first=opening.open, last=last)
+        return of_sessions(first=opening.open, last=last)
     if extent is Extent.TWO_SESSIONS:
-        return store.read(name, from_session=session_before(opening).date, to_session=bounds.sessions[1], last=last)
-    return store.read(
-        name, **sessions, first=first, last=last, from_ticker=bounds.tickers[0], to_ticker=bounds.tickers[1]
-    )
+        return store.read(name, from_session=session_before(opening).date, to_session=to_session, last=last)
+    from_ticker, to_ticker = bounds.tickers
+    return of_sessions(first=first, last=last, from_ticker=from_ticker, to_ticker=to_ticker)
 
 
 def commit_metadata(run_id: str, keys: dg.PartitionKeyRange) -> Mapping[str, str]:
@@ -233,14 +233,9 @@ def _new_versions(store: Store, rows: pa.Table, bounds: Bounds) -> pa.Table:
         stored = read(store, RAW_PRICES.name, Extent.PARTITIONS, bounds)
     except TableMissing:
         return rows
-    key = list(RAW_PRICES.key)
-    known = stored.select([*key, *BAR_COLUMNS]).rename_columns([*key, *(f"stored_{column}" for column in BAR_COLUMNS)])
-    known = known.append_column("stored", pa.array([True] * known.num_rows, pa.bool_()))
-    both = rows.append_column("position", pa.array(range(rows.num_rows))).join(known, key, join_type="left outer")
-    same = pc.fill_null(both["stored"], False)
-    for column in BAR_COLUMNS:
-        now, then = both[column], both[f"stored_{column}"]
-        equal = pc.or_(pc.fill_null(pc.equal(now, then), False), pc.and_(pc.is_null(now), pc.is_null(then)))
-        same = pc.and_(same, equal)
-    positions = pc.sort_indices(both["position"].filter(pc.invert(same)))
-    return rows.take(both["position"].filter(pc.invert(same)).take(positions))
+    known = set(_bars(stored))
+    return rows.filter(pa.array([bar not in known for bar in _bars(rows)], pa.bool_()))
+
+
+def _bars(rows: pa.Table) -> Iterator[tuple[Any, ...]]:
+    return zip(*(rows[column].to_pylist() for column in (*RAW_PRICES.key, *BAR_COLUMNS)), strict=True)

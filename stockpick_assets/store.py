@@ -4,16 +4,19 @@ Delta tables written by delta-rs, one an asset, at `<root>/<source>/<table>`, pa
 here: locations, reading, committing, compacting. What does not: what the rows mean, and anything of Dagster.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import date, datetime, timedelta
+from functools import partial, reduce
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.schemas import TABLES
@@ -21,16 +24,39 @@ from stockpick_assets.core.schemas import TABLES
 if TYPE_CHECKING:
     from stockpick_assets.settings import Settings
 
-# Uncompacted, 390 one-minute commits make a read 3.4 s and an append 266 ms; a compaction takes 0.2 s.
-COMMITS_BETWEEN_COMPACTIONS = 30
+WRITER = WriterProperties(compression="ZSTD")
+# Of a commit that was refused. A live minute meets a compaction of its session every twenty minutes, at most.
+REPETITIONS = 5
+
+# Of an error of object_store: the arrow before each of its steps, and what an S3 service says of itself.
+_STEP = re.compile(r"\s*(?:\x1b\[\d+m)?↳(?:\x1b\[0m)?\s*")
+_ANSWER = re.compile(r"<Code>(.*?)</Code>.*?<Message>(.*?)</Message>", re.DOTALL)
 
 
 class StoreError(StockpickError):
     """The store answered with an error; nothing is known about the rows that were asked for."""
 
 
+class CommitRefused(StoreError):
+    """A commit failed, as a rule because another was first that changed what it had read."""
+
+
 class TableMissing(StoreError):
     """The table has not been written yet."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a table's log says it holds at a version: nothing of its data is read.
+
+    rows: their number, every version of a row counted. newest: start of its newest bar; None where it has no row, or
+    no minutes. files: session to the names of the files that its rows stand in.
+    """
+
+    version: int
+    rows: int
+    newest: datetime | None
+    files: Mapping[date, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -75,6 +101,22 @@ class Store:
         """The table's newest version. Raises TableMissing, StoreError."""
         return self.open(name).version()
 
+    def contents(self, name: str) -> Contents:
+        """What the table holds, as its log says. Raises TableMissing, StoreError."""
+        table = self.open(name)
+        with self._errors(name, "read the log of"):
+            actions = pa.table(table.get_add_actions(flatten=True))
+        newest = pc.max(actions["max.minute"]).as_py() if "max.minute" in actions.column_names else None
+        rows, files = 0, defaultdict[date, list[str]](list)
+        for file in actions.select(["path", "num_records", "partition.session"]).to_pylist():
+            rows += file["num_records"]
+            files[file["partition.session"]].append(file["path"])
+        return Contents(table.version(), rows, newest, dict(files))
+
+    def newest(self, name: str) -> datetime | None:
+        """Start of the table's newest bar; None where it has no row. Raises TableMissing, StoreError."""
+        return self.contents(name).newest
+
     def read(
         self,
         name: str,
@@ -110,7 +152,7 @@ class Store:
         filters = [end for end in ends if end[2] is not None]
         newest = "fetched_at" if "fetched_at" in schema.columns.names and not every_version else None
         wanted = list(columns) or schema.columns.names
-        read = list(dict.fromkeys([*wanted, *schema.key, *([newest] if newest else [])]))
+        read: list[str] = list(dict.fromkeys([*wanted, *schema.key, *([newest] if newest else [])]))
         table = self.open(name, version)
         with self._errors(name, "read"):
             rows = table.to_pyarrow_table(columns=read, filters=filters or None)
@@ -123,34 +165,71 @@ class Store:
     def replace(self, name: str, rows: pa.Table, predicate: str, metadata: Mapping[str, str]) -> int:
         """Commit `rows` in place of those that `predicate` (SQL) selects, as one commit; returns the new version.
 
-        rows: exactly the table's declared schema. metadata: kept with the commit. Raises StoreError.
+        rows: exactly the table's declared schema. metadata: kept with the commit. A commit that was refused because
+        another came first is done again from the beginning, on the table as it is then. Raises StoreError.
         """
-        return self._write(name, rows, metadata, mode="overwrite", predicate=predicate)
+        for _ in range(REPETITIONS):
+            with suppress(CommitRefused):
+                return self._write(name, rows, metadata, predicate)
+        return self._write(name, rows, metadata, predicate)
 
     def append(self, name: str, rows: pa.Table, metadata: Mapping[str, str]) -> int:
-        """Commit `rows` beside those that are there; returns the new version. Raises StoreError."""
-        return self._write(name, rows, metadata, mode="append")
+        """Commit `rows` beside those that are there; returns the new version. Raises StoreError.
 
-    def _write(self, name: str, rows: pa.Table, metadata: Mapping[str, str], **how: Any) -> int:
-        schema = TABLES[name]
-        if how["mode"] == "overwrite" and not self.exists(name):
-            how = {"mode": "append"}
-        with self._errors(name, "write"):
-            write_deltalake(
-                self.uri(name),
-                rows,
-                partition_by=["session"],
-                storage_options=dict(self.options),
-                commit_properties=CommitProperties(custom_metadata=dict(metadata)),
-                writer_properties=WriterProperties(compression="ZSTD"),
-                description=schema.name,
-                **how,
-            )
-            table = self.open(name)
-            if table.version() and table.version() % COMMITS_BETWEEN_COMPACTIONS == 0:
-                table.optimize.compact()
+        Nothing another commit does is in its way, and it is never done twice: of an append that failed nobody knows
+        whether the store has it.
+        """
+        return self._write(name, rows, metadata)
+
+    def compact(self, name: str, session: date) -> int:
+        """Put the rows of a session's files into as few as can be; returns how many files that replaced.
+
+        Raises CommitRefused when one of them was replaced meanwhile, and then changes nothing. Raises StoreError.
+        """
+        table = self.open(name)
+        with self._errors(name, "compact"):
+            done = table.optimize.compact([("session", "=", session.isoformat())], writer_properties=WRITER)
+            if done["numFilesRemoved"]:
                 table.create_checkpoint()
+        return done["numFilesRemoved"]
+
+    def vacuum(self, name: str, older_than: timedelta) -> int:
+        """Delete files that no version needs that is younger than `older_than` (whole hours), and what a write left
+        behind that was never committed; returns how many. Raises StoreError.
+
+        It must be longer than any write takes: the files of one at work are in no version yet.
+        """
+        table = self.open(name)
+        with self._errors(name, "vacuum"):
+            hours = older_than // timedelta(hours=1)
+            return len(table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True))
+
+    def _write(self, name: str, rows: pa.Table, metadata: Mapping[str, str], predicate: str | None = None) -> int:
+        table = self._opened_or_made(name)
+        with self._errors(name, "write"):
+            commit = CommitProperties(custom_metadata=dict(metadata))
+            write = partial(write_deltalake, table, rows, commit_properties=commit, writer_properties=WRITER)
+            if predicate is None:
+                write(mode="append")
+            else:
+                write(mode="overwrite", predicate=predicate)
         return table.version()
+
+    def _opened_or_made(self, name: str) -> DeltaTable:
+        with suppress(TableMissing):
+            return self.open(name)
+        # Not left to the first write: of two at one time one would fail, and an append must not be done twice.
+        with self._errors(name, "make"), suppress(CommitFailedError):
+            DeltaTable.create(
+                self.uri(name),
+                TABLES[name].columns,
+                mode="ignore",
+                partition_by=["session"],
+                description=name,
+                storage_options=dict(self.options),
+                commit_properties=CommitProperties(max_commit_retries=0),
+            )
+        return self.open(name)
 
     @contextmanager
     def _errors(self, name: str, doing: str) -> Iterator[None]:
@@ -160,11 +239,13 @@ class Store:
             raise TableMissing(
                 f"table {name} at {self.uri(name)} has not been written; materialize {self.source}/{name} first"
             ) from error
+        except CommitFailedError as error:
+            raise CommitRefused(f"could not {doing} table {name} at {self.uri(name)}: {_cause(error)}") from error
         except (DeltaError, OSError, pa.ArrowException) as error:
-            raise StoreError(
-                f"could not {doing} table {name} at {self.uri(name)}: {error}. "
-                "Is the object store up (`stockpick status`), and are its address and keys right?"
-            ) from error
+            advice = ""
+            if isinstance(error, OSError) and self.options:
+                advice = ". Is the object store up (`stockpick status`), and are its address and keys right?"
+            raise StoreError(f"could not {doing} table {name} at {self.uri(name)}: {_cause(error)}{advice}") from error
 
 
 def versions_read(*tables: pa.Table) -> dict[str, int]:
@@ -182,19 +263,31 @@ def s3_options(endpoint: str, access_key: str, secret_key: str, region: str) -> 
         "AWS_REGION": region,
         "AWS_ALLOW_HTTP": str(endpoint.startswith("http://")).lower(),
         "conditional_put": "etag",
-        "timeout": "30s",
+        # A store that refuses is given up after 2 to 6 s and one that does not answer after 10; by itself delta-rs asks
+        # for up to three minutes.
+        "timeout": "10s",
         "connect_timeout": "5s",
+        "retry_timeout": "5s",
+        "backoff_config.max_backoff": "1s",
     }
+
+
+def _cause(error: Exception) -> str:
+    """What failed and the innermost reason, of an error that tells every step between in a line of its own."""
+    text = str(error).strip() or type(error).__name__
+    what, *steps = _STEP.split(text)
+    what = what.partition("\n")[0].removeprefix("Kernel error -> ")
+    answer = _ANSWER.search(text)
+    if answer:
+        return f"{what}: {answer[1]}, {answer[2].rstrip('.')}"
+    return ": ".join([what, *(step.partition("\n")[0] for step in steps[-1:])])
 
 
 def _last_of_each(rows: pa.Table, key: Sequence[str]) -> pa.Table:
     """The last row of each run of equal keys, in a table sorted by them."""
-    if rows.num_rows < 2:
+    if not rows.num_rows:
         return rows
-    changed: Callable[[str], pa.ChunkedArray] = lambda column: pc.not_equal(  # noqa: E731
-        rows[column].slice(1), rows[column].slice(0, rows.num_rows - 1)
-    )
-    last = changed(key[0])
-    for column in key[1:]:
-        last = pc.or_(last, changed(column))
-    return rows.filter(pa.chunked_array([*last.chunks, pa.array([True])]))
+    end = rows.num_rows - 1
+    earlier, later = rows.slice(0, end), rows.slice(1)
+    changes = reduce(pc.or_, (pc.not_equal(earlier[column], later[column]) for column in key))
+    return pa.concat_tables([earlier.filter(changes), rows.slice(end)])

@@ -1,5 +1,9 @@
 """Round trips through the IO manager, on a real ephemeral instance and a local folder."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,12 +36,17 @@ def key(minute: int, ticker: str) -> str:
 
 
 def materialize(
-    store: Store, assets: list[dg.AssetsDefinition], start: str, end: str, **options: Any
+    store: Store,
+    assets: list[dg.AssetsDefinition],
+    start: str,
+    end: str,
+    io_manager: type[TableIOManager] = TableIOManager,
+    **options: Any,
 ) -> dg.ExecuteInProcessResult:
     tables = Tables(s3=S3Resource(), bucket="", source=store.source, root=store.root)
     return dg.materialize(
         assets,
-        resources={"io_manager": TableIOManager(tables=tables)},
+        resources={"io_manager": io_manager(tables=tables)},
         tags={"dagster/asset_partition_range_start": start, "dagster/asset_partition_range_end": end},
         **options,
     )
@@ -67,6 +76,38 @@ def reader(seen: list[pa.Table], extent: Extent, name: str = "raw_prices", **met
         return dg.MaterializeResult()
 
     return asset
+
+
+def feature_rows(value: float, tickers: tuple[str, ...], minutes: int) -> pa.Table:
+    plain = bars(minutes, tickers=tickers)
+    columns = [
+        plain[name] if name in RAW_PRICES.columns.names[:4] else pa.array([value] * plain.num_rows)
+        for name in FEATURE_ROWS.columns.names
+    ]
+    return pa.table(columns, schema=FEATURE_ROWS.columns)
+
+
+def fetched_rows(name: str, hour: int) -> pa.Table:
+    """Two minutes as they are computed at that hour: the same values, and of bars another time of fetching."""
+    if name == "features":
+        return feature_rows(1.0, TICKERS, 2)
+    return bars(2, tickers=TICKERS, fetched_at=datetime(2026, 11, 21, hour, tzinfo=UTC))
+
+
+class Dying(TableIOManager):
+    """Ends its process after the commit and before Dagster is told of it."""
+
+    def handle_output(self, context: dg.OutputContext, obj: pa.Table) -> None:
+        super().handle_output(context, obj)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run_to_death(folder: str, name: str) -> None:
+    """What the process of `test_a_run_that_died_after_its_commit...` does."""
+    store = Store(f"{folder}/tables", "simulated", {})
+    with dg.DagsterInstance.local_temp(f"{folder}/dagster") as instance:
+        asset = writer(lambda: fetched_rows(name, 0), name)
+        materialize(store, [asset], key(0, "AAPL"), key(1, "MSFT"), Dying, instance=instance)
 
 
 def read(store: Store, extent: Extent, start: str, end: str) -> set[tuple[datetime, str]]:
@@ -125,18 +166,9 @@ def test_a_revised_bar_is_a_new_version_of_that_bar_alone(store: Store) -> None:
 
 
 def test_rows_of_other_assets_replace_those_of_the_same_partitions_and_no_others(store: Store) -> None:
-    def rows(value: float, tickers: tuple[str, ...], minutes: int) -> pa.Table:
-        plain = bars(minutes, tickers=tickers)
-        columns = [
-            plain[name] if name in plain.column_names and name in RAW_PRICES.columns.names[:4] else
-            pa.array([value] * plain.num_rows)
-            for name in FEATURE_ROWS.columns.names
-        ]  # fmt: skip
-        return pa.table(columns, schema=FEATURE_ROWS.columns)
-
     feature = FEATURE_ROWS.columns.names[-1]
-    materialize(store, [writer(lambda: rows(1.0, TICKERS, 3), "features")], key(0, "AAPL"), key(2, "MSFT"))
-    materialize(store, [writer(lambda: rows(2.0, ("AMD",), 2), "features")], key(0, "AMD"), key(1, "AMD"))
+    materialize(store, [writer(lambda: feature_rows(1.0, TICKERS, 3), "features")], key(0, "AAPL"), key(2, "MSFT"))
+    materialize(store, [writer(lambda: feature_rows(2.0, ("AMD",), 2), "features")], key(0, "AMD"), key(1, "AMD"))
     assert store.read("features")[feature].to_pylist() == [1.0, 2.0, 1.0, 1.0, 2.0, 1.0, 1.0, 1.0, 1.0]
 
 
@@ -176,3 +208,24 @@ def test_a_range_of_two_sessions_reads_both(store: Store) -> None:
     store.append("raw_prices", bars(2), {})
     assert len(read(store, Extent.PARTITIONS, start, key(1, "AAPL"))) == 2
     assert SESSION.open - WINDOW.sessions[0].last_minute > timedelta(hours=1)
+
+
+@pytest.mark.parametrize("name", ["raw_prices", "features"])
+def test_a_run_that_died_after_its_commit_is_healed_by_running_it_again_without_a_row_too_many(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "dagster").mkdir()
+    life = f"from stockpick_assets_tests.test_io_managers import run_to_death as run; run({str(tmp_path)!r}, {name!r})"
+    died = subprocess.run([sys.executable, "-c", life], capture_output=True, text=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    store = Store(str(tmp_path / "tables"), "simulated", {})
+    written = store.read(name, every_version=True)
+    assert written.num_rows == 6
+    asset = writer(lambda: fetched_rows(name, 1), name)
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+        assert not instance.get_materialized_partitions(asset.key)
+        assert materialize(store, [asset], key(0, "AAPL"), key(1, "MSFT"), instance=instance).success
+        assert len(instance.get_materialized_partitions(asset.key)) == 6
+    assert (
+        store.read(name, every_version=True).replace_schema_metadata(None).equals(written.replace_schema_metadata(None))
+    )

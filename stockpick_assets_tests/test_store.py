@@ -1,5 +1,7 @@
 """The store on a local folder; integration/test_store_on_s3.py asks the same of real object stores."""
 
+import socket
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from stockpick_assets.core.schemas import RAW_PRICES
-from stockpick_assets.store import COMMITS_BETWEEN_COMPACTIONS, Store, StoreError, TableMissing
+from stockpick_assets.store import Store, StoreError, TableMissing, s3_options
 from stockpick_assets_tests.rows import SESSION, bars
 
 MINUTE = timedelta(minutes=1)
@@ -24,20 +26,35 @@ def test_a_table_that_was_never_written_is_missing_and_not_empty(store: Store) -
         store.read("picks")
 
 
-def test_a_store_that_cannot_be_reached_is_an_error_and_not_an_empty_table() -> None:
-    nowhere = Store("s3://bucket", "simulated", {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ALLOW_HTTP": "true",
-                    "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1",
-                    "max_retries": "0", "retry_timeout": "1s"})  # fmt: skip
-    with pytest.raises(StoreError, match="Is the object store up") as caught:
+def test_a_store_that_refuses_is_an_error_of_one_line_within_ten_seconds_and_not_an_empty_table() -> None:
+    nowhere = Store("s3://bucket", "simulated", s3_options("http://127.0.0.1:1", "a", "b", "us-east-1"))
+    began = time.monotonic()
+    with pytest.raises(StoreError) as caught:
         nowhere.read("picks")
+    assert time.monotonic() - began < 10
     assert not isinstance(caught.value, TableMissing)
+    assert str(caught.value) == (
+        "could not open table picks at s3://bucket/simulated/picks: Generic S3 error: Connection refused (os error 111)"
+        ". Is the object store up (`stockpick status`), and are its address and keys right?"
+    )
+    assert "retries" in str(caught.value.__cause__)
+
+
+def test_a_store_that_does_not_answer_is_given_up_after_ten_seconds() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(StoreError, match="operation timed out"):
+            Store("s3://bucket", "simulated", s3_options(address, "a", "b", "us-east-1")).version("picks")
+    assert time.monotonic() - began < 13
 
 
 def test_a_damaged_log_is_an_error_and_not_an_empty_table(store: Store) -> None:
     store.append("raw_prices", bars(2), {})
     (Path(store.uri("raw_prices")) / "_delta_log" / f"{0:020}.json").write_text("{")
-    with pytest.raises(StoreError, match="could not"):
+    with pytest.raises(StoreError, match=r"could not open table raw_prices .*: Kernel error: Json error") as caught:
         store.read("raw_prices")
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_rows_come_back_in_key_order_as_they_were_written(store: Store) -> None:
@@ -78,16 +95,6 @@ def test_a_commit_carries_what_it_was_given(store: Store) -> None:
     assert store.open("raw_prices").history(1)[0]["run_id"] == "abc"
 
 
-def test_many_small_commits_are_compacted_without_a_change_to_the_rows(store: Store) -> None:
-    for index in range(COMMITS_BETWEEN_COMPACTIONS + 1):
-        store.append("raw_prices", bars(1, start=index), {})
-    table = store.open("raw_prices")
-    assert len(table.files() if hasattr(table, "files") else table.file_uris()) <= 2
-    assert store.read("raw_prices")["minute"].to_pylist() == [
-        SESSION.open + index * MINUTE for index in range(COMMITS_BETWEEN_COMPACTIONS + 1)
-    ]
-
-
 def test_rows_of_another_schema_are_refused(store: Store) -> None:
     store.append("raw_prices", bars(1), {})
     with pytest.raises(StoreError, match="could not write table raw_prices"):
@@ -97,3 +104,23 @@ def test_rows_of_another_schema_are_refused(store: Store) -> None:
 def test_the_schema_of_an_empty_answer_is_the_declared_one(store: Store) -> None:
     store.append("raw_prices", bars(1), {})
     assert store.read("raw_prices", first=SESSION.close).schema.equals(RAW_PRICES.columns)
+
+
+def test_what_a_table_holds_is_told_by_its_log(store: Store) -> None:
+    with pytest.raises(TableMissing):
+        store.newest("raw_prices")
+    version = store.append("raw_prices", bars(3, tickers=("AAPL", "MSFT")), {})
+    held = store.contents("raw_prices")
+    assert (held.version, held.rows, held.newest) == (version, 6, SESSION.open + 2 * MINUTE)
+    assert {session: len(files) for session, files in held.files.items()} == {SESSION.date: 1}
+    assert store.newest("raw_prices") == SESSION.open + 2 * MINUTE
+
+
+def test_a_table_without_rows_has_no_newest_minute(store: Store) -> None:
+    store.append("raw_prices", bars(0), {})
+    assert store.newest("raw_prices") is None
+
+
+def test_a_replacement_of_a_table_that_is_not_there_is_its_first_rows(store: Store) -> None:
+    store.replace("raw_prices", bars(2), f"session = '{SESSION.date}'", {})
+    assert store.read("raw_prices").num_rows == 2

@@ -13,7 +13,6 @@ from threading import Lock
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import streamlit as st
 
 from stockpick_assets.core.links import Links
@@ -25,8 +24,8 @@ from streamlit_app.rows import Tally, at_minute, tally
 LOOK_UP_SECONDS = 2
 SLOWEST_REFRESH_SECONDS = 5.0
 FASTEST_REFRESH_SECONDS = 1.0
-# By itself delta-rs asks ten times, which keeps a page waiting 3.8 s for each table of a store that is down.
-PATIENCE = {"max_retries": "1", "retry_timeout": "5s", "timeout": "10s"}
+# What waits for a store that is down is a page: one repetition, and not the 2 to 6 s that a run gives it.
+PATIENCE = {"max_retries": "1"}
 SESSIONS_OF_TRUST = 20
 
 PICKS_COLUMNS = (
@@ -141,7 +140,7 @@ def look() -> Look:
         except TableMissing:
             continue
         except StoreError as error:
-            failure = _one_line(error)
+            failure = str(error)
             break
     kept, lock = _last_held()
     with lock:
@@ -174,7 +173,7 @@ def rows(held: Mapping[str, Held], name: str, session: date | None) -> Rows | Mi
     try:
         return Rows(_rows(_store(), version, settings().source, name, session, files, columns[name]), version)
     except StoreError as error:
-        return Missing(_one_line(error), failed=True)
+        return Missing(str(error), failed=True)
 
 
 def cost_bp(held: Mapping[str, Held], session: date) -> float:
@@ -195,23 +194,18 @@ def tallies(held: Mapping[str, Held]) -> dict[date, Tally] | Missing:
             for session in sorted(files)[-SESSIONS_OF_TRUST:]
         }
     except StoreError as error:
-        return Missing(_one_line(error), failed=True)
+        return Missing(str(error), failed=True)
 
 
 @st.cache_resource(ttl=LOOK_UP_SECONDS, show_spinner=False)
 def _look_up(source: str, name: str) -> Held:
     """Read the table's log. Raises TableMissing, StoreError."""
-    table = _store().open(name)
-    actions = pa.table(table.get_add_actions(flatten=True))
-    names: dict[date, list[str]] = {}
-    for action in actions.select(["path", "partition.session"]).to_pylist():
-        names.setdefault(action["partition.session"], []).append(action["path"])
+    found = _store().contents(name)
     files = {
-        session: blake2b("\n".join(sorted(paths)).encode(), digest_size=16).hexdigest()
-        for session, paths in names.items()
+        session: blake2b("\n".join(sorted(names)).encode(), digest_size=16).hexdigest()
+        for session, names in found.files.items()
     }
-    minute = pc.max(actions["max.minute"]).as_py() if "max.minute" in actions.column_names else None
-    return Held(table.version(), minute, files)
+    return Held(found.version, found.newest, files)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -249,9 +243,3 @@ def _tables(held: Mapping[str, Held], picks: Rows | Missing, raw: Rows | Missing
         models={row["model_version"] for row in picked if row["model_version"] is not None},
         failure=failure,
     )
-
-
-def _one_line(error: StoreError) -> str:
-    """The class of the cause and where it struck; the text a store answers with may be pages long."""
-    cause = type(error.__cause__ or error).__name__
-    return f"{cause}: {str(error).splitlines()[0]}"

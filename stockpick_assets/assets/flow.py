@@ -6,7 +6,7 @@ What does not belong here: what any one of them computes.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 import dagster as dg
 import pyarrow as pa
@@ -19,6 +19,19 @@ from stockpick_assets.io_managers import EXTENT, Extent
 from stockpick_assets.partitions import Selection, Window
 
 PREVIEW_ROWS = 3
+
+
+class Declared(TypedDict):
+    """Arguments of `dg.asset` that every asset declares."""
+
+    key: dg.AssetKey
+    description: str | None
+    partitions_def: dg.PartitionsDefinition
+    group_name: str
+    kinds: set[str]
+    backfill_policy: dg.BackfillPolicy
+    code_version: str
+    tags: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -39,26 +52,26 @@ class Flow:
         """The asset's key: the source comes first, because its tables do."""
         return dg.AssetKey([self.source, name])
 
-    def minutely(self, name: str, **declared: Any) -> dict[str, Any]:
+    def minutely(self, name: str, *, description: str | None, kinds: set[str]) -> Declared:
         """Arguments of `dg.asset` for an asset partitioned by ticker × minute; one run answers a whole range."""
-        return self._declared(name, self.window.ticker_minutes, **declared)
+        return self._declared(name, self.window.ticker_minutes, description, kinds)
 
-    def daily(self, name: str, **declared: Any) -> dict[str, Any]:
+    def daily(self, name: str, *, description: str | None, kinds: set[str]) -> Declared:
         """Arguments of `dg.asset` for an asset partitioned by session."""
-        return self._declared(name, self.window.session_partitions, **declared)
+        return self._declared(name, self.window.session_partitions, description, kinds)
 
     def _declared(
-        self, name: str, partitions: dg.PartitionsDefinition, *, kinds: set[str], **declared: Any
-    ) -> dict[str, Any]:
+        self, name: str, partitions: dg.PartitionsDefinition, description: str | None, kinds: set[str]
+    ) -> Declared:
         return {
             "key": self.key(name),
+            "description": description,
             "partitions_def": partitions,
             "group_name": self.source,
             "kinds": kinds | {"deltalake"},
             "backfill_policy": dg.BackfillPolicy.single_run(),
             "code_version": __version__,
             "tags": {"source": self.source},
-            **declared,
         }
 
     def reads(

@@ -2,7 +2,6 @@
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.core.market_hours import last_closed_minute, minute_label
@@ -40,9 +39,8 @@ def raw_prices(flow: Flow) -> dg.AssetsDefinition:
             for session in selection.sessions
         ]
         rows = pa.concat_tables(answers)
-        reasons = {
-            f"reason {count['values']}": count["counts"] for count in pc.value_counts(rows["reason"]).to_pylist()
-        }
+        counts = rows.group_by("reason").aggregate([([], "count_all")]).to_pylist()
+        reasons = {f"reason {count['reason']}": count["count_all"] for count in counts}
         return flow.output(rows, ("ticker", "minute", "close", "volume", "reason"), reasons)
 
     return asset

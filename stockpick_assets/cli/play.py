@@ -7,7 +7,6 @@ from contextlib import closing
 from datetime import date, datetime, timedelta
 
 import click
-import pyarrow.compute as pc
 
 from stockpick_assets import services
 from stockpick_assets.backfill import Step, plan, run
@@ -189,7 +188,7 @@ def _tell_minutes(
 
 def _newest(store: Store, table: str) -> datetime | None:
     try:
-        return pc.max(store.read(table, columns=["minute"])["minute"]).as_py()
+        return store.newest(table)
     except TableMissing:
         return None
 
@@ -198,8 +197,8 @@ def _best_of_newest_minute(store: Store, source: str) -> str:
     newest = _newest(store, PICKS.name)
     if newest is None:
         return "there is no pick yet"
-    rows = store.read(PICKS.name, first=newest, last=newest)
-    messages = tuple(parse_message(text) for text in rows["message"].to_pylist())
+    rows = store.read(PICKS.name, first=newest, last=newest, columns=["message"])
+    messages = tuple(parse_message(row["message"]) for row in rows.to_pylist())
     return _sentence(source, PublishedMinute(newest, messages))
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from stockpick_assets.core.errors import StockpickError
 
 if TYPE_CHECKING:
-    from exchange_calendars import ExchangeCalendar
+    from exchange_calendars import ExchangeCalendar  # pyright: ignore[reportMissingTypeStubs]
 
 NEW_YORK = ZoneInfo("America/New_York")
 MINUTE = timedelta(minutes=1)
@@ -60,7 +60,7 @@ class Session:
 @cache
 def _calendar() -> "ExchangeCalendar":
     # Imported on first use: it takes 0.4 s, which a process that never asks for a session should not pay.
-    import exchange_calendars
+    import exchange_calendars  # pyright: ignore[reportMissingTypeStubs]
 
     return exchange_calendars.get_calendar("XNYS", start="2004-01-01", side="left")
 

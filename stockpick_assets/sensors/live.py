@@ -79,7 +79,8 @@ def answered_minutes(store: Store, session: date) -> Counter[datetime]:
         rows = store.read(SCORES.name, from_session=session, to_session=session, columns=["minute"])
     except TableMissing:
         return Counter()
-    return Counter(rows["minute"].to_pylist())
+    counts = rows.group_by("minute").aggregate([([], "count_all")]).to_pylist()
+    return Counter({count["minute"]: count["count_all"] for count in counts})
 
 
 def _newest_run(instance: dg.DagsterInstance, statuses: list[dg.DagsterRunStatus] | None) -> dg.RunRecord | None:

@@ -10,10 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from kafka.structs import TopicPartition
 
 from stockpick_assets.core.errors import StockpickError
@@ -127,15 +124,9 @@ def _service(settings: Settings, service: Service) -> ServiceStatus:
 
 def _table(store: Store, name: str) -> TableStatus:
     try:
-        files: Any = pa.table(store.open(name).get_add_actions(flatten=True))
+        held = store.contents(name)
     except TableMissing:
         return TableStatus(name, store.uri(name), 0, None)
     except StockpickError as error:
         return TableStatus(name, store.uri(name), 0, None, str(error))
-    newest = next((column for column in ("max.minute", "partition.session") if column in files.column_names), None)
-    return TableStatus(
-        name,
-        store.uri(name),
-        pc.sum(files["num_records"]).as_py() or 0,
-        pc.max(files[newest]).as_py() if newest else None,
-    )
+    return TableStatus(name, store.uri(name), held.rows, held.newest or max(held.files, default=None))
