@@ -6,7 +6,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo live stop clean test test-tools unit integration lint format types
+.PHONY: help .venv demo live stop clean test unit integration packages minio lint format types
 
 PYTHON ?= python3
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/stockpick
@@ -45,26 +45,28 @@ clean: .venv ## remove the data of this home; asks before
 
 test: lint types unit integration ## style, types and every test, on everything they need
 
-unit: .venv ## the tests that need no service
+unit: .venv packages ## the tests that need no service
 	@.venv/bin/python -m pytest --ignore stockpick_assets_tests/integration
 
-integration: .venv test-tools ## the tests on real services
+integration: .venv packages minio ## the tests on real services
 	@.venv/bin/python -m pytest stockpick_assets_tests/integration
 
-# A browser, a PostgreSQL and a MinIO of the tests' own.
-test-tools:
+# PostgreSQL, and for the integration tests a browser and a MinIO, all of the tests' own.
+packages:
 	@missing=; \
 	command -v chromium chromium-browser google-chrome >/dev/null || missing+=" chromium"; \
 	compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || command -v postgres >/dev/null || missing+=" postgresql"; \
 	if [ -n "$$missing" ]; then \
 	    if [ "$$(id -u)" = 0 ]; then root=; elif sudo -n true 2>/dev/null; then root=sudo; else root=none; fi; \
 	    if [ "$$root" = none ] || ! command -v apt-get >/dev/null; then \
-	        echo "the integration tests need$$missing; install it (Debian: sudo apt-get install$$missing)" >&2; exit 1; \
+	        echo "the tests need$$missing; install it (Debian: sudo apt-get install$$missing)" >&2; exit 1; \
 	    fi; \
 	    echo "installing$$missing"; \
 	    $$root apt-get update -qq; \
 	    DEBIAN_FRONTEND=noninteractive $$root apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
 	fi
+
+minio:
 	@if ! command -v minio >/dev/null && [ ! -x '$(CACHE)/bin/minio' ]; then \
 	    command -v go >/dev/null || { echo "the integration tests need MinIO, or Go to build it: put minio or go on PATH" >&2; exit 1; }; \
 	    echo "building MinIO (some minutes, once)"; \

@@ -8,9 +8,10 @@ have it:
       class: FinePartitionsSqliteStorage
       config: {base_dir: {env: EVENT_LOG_DIR}, overrides: true}
 
-`sqlite_storage` is the storage, `overrides` the methods of Dagster that are replaced beside it and the one place that
-installs them; `docs/fine-partitions.md` says what each is for. What does not belong here: assets, partitions
-definitions, anything of the product.
+`sqlite_storage` is the storage, and `postgres_storage`, imported by itself as it needs dagster-postgres, the one for
+Postgres. `overrides` has the methods of Dagster that are replaced beside it and is the one place that installs them;
+`retention` forgets partitions and runs. `docs/fine-partitions.md` says what each is for. What does not belong here:
+assets, partitions definitions, anything of the product.
 """
 
 from stockpick_assets.fine_partitions.overrides import UnsupportedDagster, install, remove

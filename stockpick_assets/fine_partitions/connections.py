@@ -1,11 +1,12 @@
-"""SQLite engines that stay open, one per database file.
+"""Connections that stay open: SQLite engines, one per database file, and what a fork does to an engine.
 
-Stock opens and closes a connection per event, and the close of a database's last connection checkpoints its
+Stock opens and closes a connection per event, and the close of an SQLite database's last connection checkpoints its
 write-ahead log: 10 to 50 ms of file synchronisation an event. What does not belong here: what the databases hold.
 """
 
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -43,6 +44,13 @@ class OpenEngines:
                 self._engines.popitem(last=False)[1].dispose()
             return engine
 
+    def forget(self, connection_string: str) -> None:
+        """Close the engine of `connection_string`, if there is one."""
+        with self._lock:
+            engine = self._engines.pop(connection_string, None)
+            if engine is not None:
+                engine.dispose(close=self._process == os.getpid())
+
     def close(self) -> None:
         """Close every engine; the next `get` opens anew."""
         with self._lock:
@@ -55,6 +63,17 @@ class OpenEngines:
             engine.dispose(close=False)
         self._engines.clear()
         self._process = os.getpid()
+
+
+def leave_to_parent(engine: Engine) -> None:
+    """Let processes that are forked off open connections of their own; they share `engine`'s with their parent."""
+    reference = weakref.ref(engine)
+
+    def forget() -> None:
+        if (inherited := reference()) is not None:
+            inherited.dispose(close=False)
+
+    os.register_at_fork(after_in_child=forget)
 
 
 def _open(connection_string: str) -> Engine:

@@ -1,4 +1,4 @@
-"""The database of asset events as this package needs it: ids that are never used twice, and the planned partitions.
+"""SQLite's database of asset events as this package needs it: ids never used twice, and the planned partitions.
 
 What does not belong here: Dagster's other tables, which its storage makes itself.
 """
@@ -9,20 +9,15 @@ from pathlib import Path
 
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
-from sqlalchemy import Column, Integer, MetaData, Table, Text, insert, select
+from sqlalchemy import MetaData, insert, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql import ClauseElement
 
+from stockpick_assets.fine_partitions.plans import PlannedPartitions
+
 # A row of 1.1 kB leaves a quarter of SQLite's own 4 kB pages empty.
 PAGE_BYTES = 16_384
-
-PlannedPartitions = Table(
-    "planned_partitions",
-    MetaData(),
-    Column("event_id", Integer, primary_key=True),
-    Column("partition_keys", Text, nullable=False),
-)
 
 _RENAMED = "event_logs_without_counter"
 

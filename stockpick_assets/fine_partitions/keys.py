@@ -5,6 +5,7 @@ What does not belong here: rectangles of a selection (`rectangles`), and anythin
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import datetime
 from functools import lru_cache, wraps
 
 from dagster import (
@@ -14,10 +15,18 @@ from dagster import (
     PartitionKeyRange,
     TimeWindowPartitionsDefinition,
 )
-from dagster._core.definitions.partitions.utils.multi import MULTIPARTITION_KEY_DELIMITER, PartitionDimensionKey
+from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.definitions.partitions.utils.multi import (
+    MULTIPARTITION_KEY_DELIMITER,
+    PartitionDimensionDefinition,
+    PartitionDimensionKey,
+)
+from dagster._core.instance import DynamicPartitionsStore
 from dagster._time import dst_safe_strftime, dst_safe_strptime
 
 KeysInRange = Callable[..., Sequence[str]]
+Keys = Callable[..., Sequence[str]]
+LastKey = Callable[[MultiPartitionsDefinition], str | None]
 ValidKeys = Callable[[TimeWindowPartitionsDefinition, set[str]], AbstractSet[str]]
 
 
@@ -33,7 +42,7 @@ def expand_once(stock: KeysInRange) -> KeysInRange:
     def get_partition_keys_in_range(
         self: MultiPartitionsDefinition, partition_key_range: PartitionKeyRange, dynamic_partitions_store: object = None
     ) -> Sequence[str]:
-        if any(isinstance(dim.partitions_def, DynamicPartitionsDefinition) for dim in self.partitions_defs):
+        if any(_is_dynamic(dim) for dim in self.partitions_defs):
             return stock(self, partition_key_range, dynamic_partitions_store)
         return list(_rectangle_keys(self, str(partition_key_range.start), str(partition_key_range.end)))
 
@@ -61,6 +70,61 @@ def _key(first: PartitionDimensionKey, second: PartitionDimensionKey) -> MultiPa
     key = str.__new__(MultiPartitionKey, f"{first.partition_key}{MULTIPARTITION_KEY_DELIMITER}{second.partition_key}")
     key.dimension_keys = [first, second]
     return key
+
+
+def list_once(stock: Keys) -> Keys:
+    """Stands for `MultiPartitionsDefinition.get_partition_keys`: the same keys in the same order.
+
+    A run asks for all keys when it loads an input through an `AllPartitionMapping`, as the step of an asset check does:
+    1.8 s for 79,000 in stock, and 4.5 s for 195,000. Between the first key of each dimension and the last they are one
+    range. A definition with a dynamic dimension is left to stock.
+    """
+
+    @wraps(stock)
+    def get_partition_keys(
+        self: MultiPartitionsDefinition,
+        current_time: datetime | None = None,
+        dynamic_partitions_store: DynamicPartitionsStore | None = None,
+    ) -> Sequence[str]:
+        with partition_loading_context(current_time, dynamic_partitions_store):
+            ends = (
+                _one_of_each(self, "get_first_partition_key"),
+                _one_of_each(self, "get_last_partition_key"),
+            )
+            if ends[0] is None or ends[1] is None:
+                return stock(self, current_time, dynamic_partitions_store)
+            return list(_rectangle_keys(self, str(ends[0]), str(ends[1])))
+
+    return get_partition_keys
+
+
+def last_of_each(stock: LastKey) -> LastKey:
+    """Stands for `get_last_partition_key` of a multi-partitions definition: the same key.
+
+    Stock makes every key to take the last, 2.9 s for 118,000, and a run asks four times for the two inputs of an asset
+    that reads them through a `LastPartitionMapping`.
+    """
+
+    @wraps(stock)
+    def get_last_partition_key(self: MultiPartitionsDefinition) -> str | None:
+        return _one_of_each(self, "get_last_partition_key") or stock(self)
+
+    return get_last_partition_key
+
+
+def _one_of_each(definition: MultiPartitionsDefinition, method: str) -> MultiPartitionKey | None:
+    """The key made of what `method` of each dimension answers; None where stock has to say."""
+    keys: dict[str, str] = {}
+    for dim in definition.partitions_defs:
+        key = getattr(dim.partitions_def, method)()
+        if key is None or MULTIPARTITION_KEY_DELIMITER in key or _is_dynamic(dim):
+            return None
+        keys[dim.name] = key
+    return MultiPartitionKey(keys)
+
+
+def _is_dynamic(dim: PartitionDimensionDefinition) -> bool:
+    return isinstance(dim.partitions_def, DynamicPartitionsDefinition)
 
 
 def list_between(stock: ValidKeys) -> ValidKeys:

@@ -15,10 +15,10 @@ from dagster import MultiPartitionsDefinition, TimeWindowPartitionsDefinition
 from dagster._core.definitions.partitions.subset.default import DefaultPartitionsSubset
 from dagster._core.execution.plan import execute_step
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage, SqliteEventLogStorageWatchdog
 
 from stockpick_assets.fine_partitions.emission import emit_range
-from stockpick_assets.fine_partitions.keys import expand_once, list_between
+from stockpick_assets.fine_partitions.key_parts import key_of_parts, valid_parts
+from stockpick_assets.fine_partitions.keys import expand_once, last_of_each, list_between, list_once
 from stockpick_assets.fine_partitions.rectangles import ranges_as_rectangles
 
 DAGSTER_VERSION = "1.13.27"
@@ -71,6 +71,21 @@ OVERRIDES: tuple[Override, ...] = (
         expand_once,
     ),
     Override(
+        StockMethod(
+            MultiPartitionsDefinition, "get_partition_keys", "(self, current_time=None, dynamic_partitions_store=None)"
+        ),
+        list_once,
+    ),
+    Override(StockMethod(MultiPartitionsDefinition, "get_last_partition_key", "(self)"), last_of_each),
+    Override(
+        StockMethod(MultiPartitionsDefinition, "get_partition_key_from_str", "(self, partition_key_str)"),
+        key_of_parts,
+    ),
+    Override(
+        StockMethod(MultiPartitionsDefinition, "filter_valid_partition_keys", "(self, partition_keys)"),
+        valid_parts,
+    ),
+    Override(
         StockMethod(TimeWindowPartitionsDefinition, "filter_valid_partition_keys", "(self, partition_keys)"),
         list_between,
     ),
@@ -84,22 +99,12 @@ OVERRIDES: tuple[Override, ...] = (
     ),
 )
 
-# What the storage overrides by being a subclass, and the private methods it calls: checked, whatever the switch says.
-STORAGE_METHODS: tuple[StockMethod, ...] = (
-    StockMethod(SqliteEventLogStorage, "__init__", "(self, base_dir, inst_data=None)"),
-    StockMethod(SqliteEventLogStorage, "_connect", "(self, shard)"),
-    StockMethod(SqliteEventLogStorage, "_initdb", "(self, engine, for_index_shard=False)"),
-    StockMethod(SqliteEventLogStorage, "has_table", "(self, table_name)"),
-    StockMethod(SqliteEventLogStorage, "store_event", "(self, event)"),
-    StockMethod(SqliteEventLogStorage, "watch", "(self, run_id, cursor, callback)"),
-    StockMethod(
-        SqliteEventLogStorageWatchdog, "__init__", "(self, event_log_storage, run_id, callback, cursor, **kwargs)"
-    ),
-    StockMethod(SqliteEventLogStorageWatchdog, "_process_log", "(self)"),
-    StockMethod(SqliteEventLogStorage, "wipe", "(self)"),
-    StockMethod(SqliteEventLogStorage, "dispose", "(self)"),
+# What a storage overrides by being a subclass, and the private methods it calls: checked, whatever the switch says.
+# Those of one database are beside its storage.
+SQL_METHODS: tuple[StockMethod, ...] = (
     StockMethod(SqlEventLogStorage, "store_event_batch", "(self, events)"),
-    StockMethod(SqlEventLogStorage, "delete_events_for_run", "(self, conn, run_id)"),
+    StockMethod(SqlEventLogStorage, "delete_events", "(self, run_id)"),
+    StockMethod(SqlEventLogStorage, "wipe_asset_partitions", "(self, asset_key, partition_keys)"),
     StockMethod(SqlEventLogStorage, "get_asset_partitions_for_run", "(self, run_id, of_type=None)"),
     StockMethod(SqlEventLogStorage, "get_latest_planned_materialization_info", "(self, asset_key, partition=None)"),
     StockMethod(
@@ -108,6 +113,7 @@ STORAGE_METHODS: tuple[StockMethod, ...] = (
         "(self, asset_key, after_storage_id=None)",
     ),
     StockMethod(SqlEventLogStorage, "get_asset_tags_to_index", "(self, tag_keys)"),
+    StockMethod(SqlEventLogStorage, "free_concurrency_slots_for_run", "(self, run_id)"),
     StockMethod(SqlEventLogStorage, "_event_to_row", "(self, event)"),
     StockMethod(SqlEventLogStorage, "_store_asset_event", "(self, conn, event, event_id)"),
     StockMethod(SqlEventLogStorage, "_store_asset_event_tags", "(self, conn, events, event_ids)"),

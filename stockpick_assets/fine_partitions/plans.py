@@ -1,7 +1,7 @@
-"""What runs planned to materialize, read from one event per run and asset whose partition keys are packed beside it.
+"""What runs planned to materialize: one event per run and asset, its partition keys packed in a table beside it.
 
-For any SQL event log that has the `planned_partitions` table. What does not belong here: writing, and one database's
-own ways.
+For any SQL event log that has the `planned_partitions` table. What does not belong here: how a plan is written, and one
+database's own ways.
 """
 
 from collections.abc import Mapping
@@ -13,10 +13,17 @@ from dagster._check import not_none
 from dagster._core.storage.event_log.base import PlannedMaterializationInfo
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from sqlalchemy import select
+from sqlalchemy import BigInteger, Column, MetaData, Table, Text, select
+from sqlalchemy.dialects import sqlite
 
-from stockpick_assets.fine_partitions.index_schema import PlannedPartitions
 from stockpick_assets.fine_partitions.key_blocks import holds, unpack
+
+PlannedPartitions = Table(
+    "planned_partitions",
+    MetaData(),
+    Column("event_id", BigInteger().with_variant(sqlite.INTEGER(), "sqlite"), primary_key=True, autoincrement=False),
+    Column("partition_keys", Text, nullable=False),
+)
 
 events = SqlEventLogStorageTable
 planned = PlannedPartitions
@@ -86,6 +93,7 @@ class PackedPlans(SqlEventLogStorage):
                 materialized = (
                     select(events.c.asset_key, events.c.partition)
                     .where(events.c.run_id == run_id, events.c.dagster_event_type == MATERIALIZATION.value)
+                    .where(events.c.asset_key.is_not(None))
                     .distinct()
                 )
                 for asset_key, partition in connection.execute(materialized):

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dagster import EventLogEntry
+from dagster import AssetKey, EventLogEntry
 from dagster._core.definitions.partitions.utils.multi import MULTIPARTITION_KEY_DELIMITER
 from dagster._core.storage.event_log.schema import AssetEventTagsTable, SqlEventLogStorageTable
 from dagster._core.storage.tags import MULTIDIMENSIONAL_PARTITION_PREFIX
@@ -48,14 +48,16 @@ def insert_range(row: Mapping[str, Any], dimensions: Sequence[str], partition_ke
     return insert(events).from_select(list(values), select(*values.values()).order_by(each.c.key))
 
 
-def insert_tags(tags: Mapping[str, str], first_id: int, last_id: int) -> list[Insert]:
-    """Inserts `tags` for each event from `first_id` to `last_id`, both included."""
+def insert_tags(tags: Mapping[str, str], run_id: str, asset_key: AssetKey, ids: range) -> list[Insert]:
+    """Inserts `tags` for each event of a run and an asset whose id is between the ends of `ids`, both included."""
     columns = [event_tags.c[name] for name in ("event_id", "asset_key", "key", "value", "event_timestamp")]
     return [
         insert(event_tags).from_select(
             columns,
             select(events.c.id, events.c.asset_key, literal(tag), literal(value), events.c.timestamp).where(
-                events.c.id.between(first_id, last_id)
+                events.c.id.between(ids[0], ids[-1]),
+                events.c.run_id == run_id,
+                events.c.asset_key == asset_key.to_string(),
             ),
         )
         for tag, value in tags.items()

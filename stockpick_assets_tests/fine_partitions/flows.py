@@ -34,9 +34,16 @@ def failing(_context: dg.AssetExecutionContext) -> None:
     raise dg.Failure("the source did not answer")
 
 
+def fails_at_first(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    """A body that fails but in a run that retries another."""
+    if context.run.parent_run_id is None:
+        raise dg.Failure("the source did not answer")
+    return materialized(context)
+
+
 @cache
-def job(upstream: Body = materialized, downstream: Body = materialized) -> dg.JobDefinition:
-    """Two assets, the second after the first, one run for any range."""
+def definitions(upstream: Body = materialized, downstream: Body = materialized) -> dg.Definitions:
+    """A job of two assets, the second after the first, one run for any range."""
 
     single_run = dg.BackfillPolicy.single_run()
 
@@ -49,7 +56,13 @@ def job(upstream: Body = materialized, downstream: Body = materialized) -> dg.Jo
         return downstream(context)
 
     both = dg.define_asset_job("both", [first.key, second.key])
-    return dg.Definitions(assets=[first, second], jobs=[both], executor=dg.in_process_executor).resolve_job_def("both")
+    return dg.Definitions(assets=[first, second], jobs=[both], executor=dg.in_process_executor)
+
+
+@cache
+def job(upstream: Body = materialized, downstream: Body = materialized) -> dg.JobDefinition:
+    """The job of the `definitions`."""
+    return definitions(upstream, downstream).resolve_job_def("both")
 
 
 def run(
@@ -64,6 +77,21 @@ def run(
     of_range = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
     return job(upstream, downstream).execute_in_process(
         instance=instance, tags=dict(tags) if tags else of_range, run_config=QUIET, raise_on_error=False
+    )
+
+
+def job_that_fails_at_first() -> dg.JobDefinition:
+    """The job of a run whose downstream `fails_at_first`, by a name that a retry can find."""
+    return job(downstream=fails_at_first)
+
+
+def retry(instance: dg.DagsterInstance, run_id: str) -> dg.JobExecutionResult:
+    """A run of `job_that_fails_at_first` again, from its failure, over the same range."""
+    return dg.execute_job(
+        dg.reconstructable(job_that_fails_at_first),
+        instance,
+        run_config=QUIET,
+        reexecution_options=dg.ReexecutionOptions.from_failure(run_id, instance),
     )
 
 

@@ -1,11 +1,12 @@
 """Ranges expand and keys exist as in Dagster's own methods."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.partitions.context import partition_loading_context
 
 from stockpick_assets.fine_partitions import install, remove
 
@@ -43,6 +44,21 @@ def test_a_range_expands_to_stocks_keys_in_stocks_order(first: str, last: str) -
     keys = DEFINITION.get_partition_keys_in_range(dg.PartitionKeyRange(first, last))
 
     assert keys == expected
+    assert [_parts(key) for key in keys] == [_parts(key) for key in expected]
+
+
+@pytest.mark.parametrize("tickers", [["A", "B"], []])
+@pytest.mark.parametrize("now", [datetime(2024, 6, 4, 9, 31, 30, tzinfo=UTC), datetime(2024, 7, 1, tzinfo=UTC)])
+def test_all_keys_and_the_last_are_stocks(tickers: list[str], now: datetime) -> None:
+    definition = dg.MultiPartitionsDefinition({"ticker": dg.StaticPartitionsDefinition(tickers), "minute": MINUTES})
+    remove()
+    with partition_loading_context(now):
+        expected, last = definition.get_partition_keys(), definition.get_last_partition_key()
+    install()
+
+    with partition_loading_context(now):
+        keys = definition.get_partition_keys()
+        assert definition.get_last_partition_key() == last
     assert [_parts(key) for key in keys] == [_parts(key) for key in expected]
 
 

@@ -7,7 +7,10 @@ import dagster as dg
 import pytest
 
 from stockpick_assets.fine_partitions import FinePartitionsSqliteStorage, UnsupportedDagster, install, remove
-from stockpick_assets.fine_partitions.overrides import OVERRIDES, STORAGE_METHODS, StockMethod, check
+from stockpick_assets.fine_partitions.overrides import OVERRIDES, SQL_METHODS, StockMethod, check
+from stockpick_assets.fine_partitions.postgres_storage import POSTGRES_METHODS
+from stockpick_assets.fine_partitions.sqlite_storage import SQLITE_METHODS
+from stockpick_assets.fine_partitions.storage import FinePartitionsStorage
 from stockpick_assets_tests.fine_partitions.conftest import OURS, instance_on
 from stockpick_assets_tests.fine_partitions.flows import PARTITIONS, UPSTREAM, keys, run
 
@@ -38,7 +41,7 @@ def test_overrides_replace_every_method_of_the_table_and_are_taken_out_whole() -
 
 
 def test_the_installed_dagster_is_the_one_the_table_was_written_for() -> None:
-    check(tuple(each.stock for each in OVERRIDES) + STORAGE_METHODS)
+    check(tuple(each.stock for each in OVERRIDES) + SQL_METHODS + SQLITE_METHODS + POSTGRES_METHODS)
 
 
 def test_a_changed_signature_is_refused_by_name_and_nothing_is_replaced() -> None:
@@ -80,7 +83,7 @@ def test_switched_off_in_the_configuration_dagsters_methods_run_and_answer(tmp_p
 
 def test_making_the_storage_puts_the_overrides_in_place(ours: dg.DagsterInstance) -> None:
     assert all(in_place())
-    assert isinstance(ours.event_log_storage, FinePartitionsSqliteStorage)
+    assert isinstance(ours.event_log_storage, FinePartitionsStorage)
 
 
 def test_a_run_on_another_event_log_is_stocks_with_the_overrides_in_place() -> None:

@@ -1,0 +1,94 @@
+"""Deletes events and plans from the assets' log, and brings the records of their assets up to date.
+
+Every function works on a connection in a transaction that is alone in writing the assets
+(`FinePartitionsStorage.asset_transaction`). What does not belong here: which events are to go (`storage`, `retention`).
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from dagster import AssetKey, DagsterEventType, EventLogEntry, EventLogRecord
+from dagster._check import not_none
+from dagster._core.storage.event_log.schema import AssetEventTagsTable, AssetKeyTable, SqlEventLogStorageTable
+from dagster._serdes import deserialize_value, serialize_value
+from sqlalchemy import delete, select, update
+from sqlalchemy.engine import Connection
+
+from stockpick_assets.fine_partitions.key_blocks import pack, unpack
+from stockpick_assets.fine_partitions.plans import PlannedPartitions
+
+events = SqlEventLogStorageTable
+event_tags = AssetEventTagsTable
+planned = PlannedPartitions
+
+# SQLite binds at most 32,766 variables a statement.
+MOST_VARIABLES = 5_000
+
+
+class Deleted(NamedTuple):
+    """How many events and event tags were deleted."""
+
+    events: int
+    tags: int
+
+
+def forget_events(connection: Connection, event_ids: Sequence[int]) -> Deleted:
+    """Delete events, at most `MOST_VARIABLES`, and their tags."""
+    tags = connection.execute(delete(event_tags).where(event_tags.c.event_id.in_(event_ids))).rowcount
+    return Deleted(connection.execute(delete(events).where(events.c.id.in_(event_ids))).rowcount, tags)
+
+
+def forget_run(connection: Connection, run_id: str) -> None:
+    """Delete a run's events and their tags, however many."""
+    of_run = select(events.c.id).where(events.c.run_id == run_id)
+    connection.execute(delete(event_tags).where(event_tags.c.event_id.in_(of_run)))
+    connection.execute(delete(events).where(events.c.run_id == run_id))
+
+
+def forget_partitions(connection: Connection, asset_key: AssetKey, partition_keys: Collection[str]) -> None:
+    """Delete the events of an asset's partitions and their tags."""
+    remaining = iter(partition_keys)
+    while chunk := list(islice(remaining, MOST_VARIABLES)):
+        of_chunk = select(events.c.id).where(events.c.asset_key == asset_key.to_string(), events.c.partition.in_(chunk))
+        connection.execute(delete(event_tags).where(event_tags.c.event_id.in_(of_chunk)))
+        connection.execute(delete(events).where(events.c.id.in_(of_chunk)))
+
+
+def forget_planned_keys(connection: Connection, asset_key: AssetKey, is_forgotten: Callable[[str], bool]) -> int:
+    """Take the partitions for which `is_forgotten` out of an asset's plans; how many keys were taken out."""
+    plans = select(planned.c.event_id, planned.c.partition_keys).join(events, events.c.id == planned.c.event_id)
+    taken = 0
+    for event_id, packed in connection.execute(plans.where(events.c.asset_key == asset_key.to_string())).all():
+        keys = unpack(packed)
+        kept = {key for key in keys if not is_forgotten(key)}
+        if len(kept) < len(keys):
+            taken += len(keys) - len(kept)
+            connection.execute(update(planned).where(planned.c.event_id == event_id).values(partition_keys=pack(kept)))
+    return taken
+
+
+def assets_of_run(connection: Connection, run_id: str) -> list[AssetKey]:
+    """The assets that have events of a run."""
+    query = select(events.c.asset_key).where(events.c.run_id == run_id, events.c.asset_key.is_not(None)).distinct()
+    return [not_none(AssetKey.from_db_string(key)) for key in connection.execute(query).scalars()]
+
+
+def refresh_assets(connection: Connection, asset_keys: Iterable[AssetKey]) -> None:
+    """Let the assets' records name the latest materialization that is left, and their status caches be made anew."""
+    for asset_key in asset_keys:
+        latest = connection.execute(
+            select(events.c.id, events.c.event)
+            .where(
+                events.c.asset_key == asset_key.to_string(),
+                events.c.dagster_event_type == DagsterEventType.ASSET_MATERIALIZATION.value,
+            )
+            .order_by(events.c.id.desc())
+            .limit(1)
+        ).first()
+        record = latest and serialize_value(EventLogRecord(latest.id, deserialize_value(latest.event, EventLogEntry)))
+        connection.execute(
+            update(AssetKeyTable)
+            .where(AssetKeyTable.c.asset_key == asset_key.to_string())
+            .values(last_materialization=record, cached_status_data=None)
+        )
