@@ -1,5 +1,8 @@
 """What Kafka, Spark and Dagster are told at their start."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,6 +59,34 @@ def test_two_copies_of_dagster_have_instances_and_code_servers_of_their_own(tmp_
         told = yaml.safe_load(Path(environment["DAGSTER_HOME"], "dagster.yaml").read_text())
         assert told["event_log_storage"]["config"]["base_dir"] == {"env": "EVENT_LOG_DIR"}
         assert Path(environment["EVENT_LOG_DIR"]).is_relative_to(environment["DAGSTER_HOME"])
+
+
+def test_what_runs_find_imported_starts_no_thread_and_opens_no_connection() -> None:
+    imports = "\n".join(f"import {module}" for module in dagster.PRELOAD)
+    script = f"""{imports}
+import psutil
+this = psutil.Process()
+print(this.num_threads(), len(this.net_connections("all")))"""
+    counted = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        env=os.environ | dagster.WITHOUT_THREADS,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert counted.stdout.split() == ["1", "0"]
+
+
+def test_a_code_server_is_warm_where_a_process_can_be_forked_safely(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(home=tmp_path)
+    monkeypatch.setattr(sys, "platform", "linux")
+    warm = dagster.CodeServer().arguments(settings)
+    assert warm[2] == "stockpick_assets.fine_partitions.code_server"
+    assert [warm[at + 1] for at, word in enumerate(warm) if word == "--preload"] == list(dagster.PRELOAD)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert dagster.CodeServer().arguments(settings)[2:5] == ["dagster", "api", "grpc"]
 
 
 def test_a_missing_file_of_the_project_is_named() -> None:
