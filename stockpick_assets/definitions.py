@@ -37,6 +37,7 @@ from stockpick_assets.sensors.after_close import after_close_sensor
 from stockpick_assets.sensors.alerts import alerts_sensor
 from stockpick_assets.sensors.live import live_sensor
 from stockpick_assets.sensors.relay import relay_sensor
+from stockpick_assets.sensors.retention import retention_sensor
 from stockpick_assets.sensors.upkeep import upkeep_sensor
 from stockpick_assets.settings import Settings
 from stockpick_assets.window import window
@@ -68,6 +69,7 @@ def build_definitions(settings: Settings, wall: datetime, **overrides: Any) -> d
             after_close_sensor(flow, every_job),
             relay_sensor(flow),
             alerts_sensor(flow, settings.alert_threshold),
+            retention_sensor(flow),
             upkeep_sensor(flow, timedelta(days=settings.keep_versions_days)),
         ],
         resources=resources(settings, source, flow) | overrides,

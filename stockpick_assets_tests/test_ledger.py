@@ -10,25 +10,19 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import minute_label, session_after
 from stockpick_assets.core.schemas import RETURN_MODEL
-from stockpick_assets.fine_partitions import remove
 from stockpick_assets.ledger import ASSETS, Ledger
 from stockpick_assets.store import Store, StoreError
 from stockpick_assets_tests.picks import TICKERS
 from stockpick_assets_tests.rows import SESSION, bars, scores
-from stockpick_assets_tests.sensors.flows import FLOW, tables
+from stockpick_assets_tests.sensors.flows import FLOW, fine_instance, tables
 
-EVENT_LOG = {"module": "stockpick_assets.fine_partitions", "class": "FinePartitionsSqliteStorage"}
 MODEL = session_after(SESSION).label()
 
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    folder = tmp_path / "dagster"
-    folder.mkdir()
-    event_log = {**EVENT_LOG, "config": {"base_dir": str(folder / "events")}}
-    with dg.DagsterInstance.local_temp(str(folder), overrides={"event_log_storage": event_log}) as instance:
+    with fine_instance(tmp_path / "dagster") as instance:
         yield instance
-    remove()
 
 
 @pytest.fixture

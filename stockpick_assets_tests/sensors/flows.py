@@ -1,13 +1,19 @@
-"""What the sensors are given in tests: a flow of three tickers, tables in a folder, and a time that tests set."""
+"""What the sensors are given in tests: a flow of three tickers, tables in a folder, an instance, and a time that tests
+set.
+"""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 from dagster_aws.s3 import S3Resource
 
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.links import Links
+from stockpick_assets.fine_partitions import remove
 from stockpick_assets.partitions import Window
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
@@ -27,6 +33,20 @@ FLOW = Flow(
 def tables(folder: Path) -> Tables:
     """Tables in that folder."""
     return Tables(s3=S3Resource(), bucket="none", source="simulated", root=str(folder))
+
+
+@contextmanager
+def fine_instance(folder: Path) -> Iterator[dg.DagsterInstance]:
+    """A real instance in that folder, with the event log of fine_partitions."""
+    event_log = {
+        "module": "stockpick_assets.fine_partitions",
+        "class": "FinePartitionsSqliteStorage",
+        "config": {"base_dir": str(folder / "events")},
+    }
+    folder.mkdir()
+    with dg.DagsterInstance.local_temp(str(folder), overrides={"event_log_storage": event_log}) as instance:
+        yield instance
+    remove()
 
 
 def at(market: datetime) -> Now:
