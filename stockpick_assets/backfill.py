@@ -11,7 +11,7 @@ from uuid import uuid4
 import dagster as dg
 
 from stockpick_assets.core.errors import StockpickError
-from stockpick_assets.core.market_hours import Session, last_closed_minute, session_after
+from stockpick_assets.core.market_hours import Session, last_closed_minute
 from stockpick_assets.jobs import BACKFILL, FLOW, RETURN_MODEL, TRAINING_SET
 from stockpick_assets.partitions import Selection, Window
 
@@ -49,7 +49,7 @@ def plan(
             selection = window.select(session.open, closed, chosen)
             yield Step(BACKFILL, f"{session.label()} {selection.size:,} partitions", FLOW, selection=selection)
         if closed == session.last_minute and not tickers:
-            following = session_after(session)
+            following = window.following(session)
             yield Step(TRAINING_SET, f"{session.label()} training set", ("training_set",), session=session)
             yield Step(RETURN_MODEL, f"{following.label()} model", ("return_model",), session=following)
 

@@ -104,9 +104,7 @@ class TableIOManager(dg.ConfigurableIOManager):
         metadata = commit_metadata(context.run_id, keys)
         if name == RAW_PRICES.name:
             new = _new_versions(store, obj, bounds)
-            version = (
-                store.append(name, new, metadata) if new.num_rows or not store.exists(name) else store.version(name)
-            )
+            version = store.append(name, new, metadata) if new.num_rows else store.version(name)
             context.add_output_metadata({"new versions": new.num_rows})
         else:
             version = store.replace(name, obj, bounds.sql(), metadata)
@@ -213,6 +211,11 @@ def _check(rows: pa.Table, name: str, bounds: Bounds, source: str) -> None:
         wrong = sorted(set(map(str, rows.schema)) ^ set(map(str, declared)))
         raise RefusedRows(f"{name}: the rows have another schema than the declared one; they differ in {wrong}")
     if rows.num_rows == 0:
+        if bounds.minutes:
+            raise RefusedRows(
+                f"{name}: there is no row of the run's partitions ({bounds.sql()}), which would then be materialized "
+                "and empty; materialize the assets that it reads for them first"
+            )
         return
     strangers = pc.unique(rows["source"].combine_chunks()).to_pylist()
     if strangers != [source]:

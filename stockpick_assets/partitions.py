@@ -33,7 +33,7 @@ class SelectionError(StockpickError):
 
 @dataclass(frozen=True)
 class Window:
-    """What stockpick keeps live partitions for: consecutive sessions, oldest first, and the tickers in key order."""
+    """What stockpick keeps live partitions for: sessions of the source, oldest first, and the tickers in key order."""
 
     sessions: tuple[Session, ...]
     tickers: tuple[str, ...]
@@ -77,8 +77,15 @@ class Window:
     @cached_property
     def session_partitions(self) -> dg.StaticPartitionsDefinition:
         """The partitions of training_set and return_model; the last is the session that the newest model is for."""
-        sessions = (*self.sessions, session_after(self.sessions[-1]))
+        sessions = (*self.sessions, self.following(self.sessions[-1]))
         return dg.StaticPartitionsDefinition([session.label() for session in sessions])
+
+    def following(self, session: Session) -> Session:
+        """The session whose model learns from `session` last: the window's next, or the exchange's after its last.
+
+        A recording may lack a day, which then has no partition.
+        """
+        return next((later for later in self.sessions if later > session), None) or session_after(session)
 
     def session(self, label: str) -> Session:
         """The window's session of that key. Raises SelectionError when it is not in the window."""

@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     )
     last_session: date | None = Field(None, description="newest session of the window; empty: the source's newest")
     sessions: int = Field(5, ge=1, le=30, description="how many sessions the window of live partitions holds")
-    seed: int = Field(7, ge=0, description="seed of the simulated exchange and of every fit")
+    seed: int = Field(7, ge=0, description="seed of the simulated exchange")
     speed: float = Field(1.0, gt=0, le=600, description="market minutes a minute, for a replayed clock")
     replay_started_at: AwareDatetime | None = Field(None, description="wall time at which the replay began")
     replay_from: AwareDatetime | None = Field(None, description="market time at which the replay began")
@@ -106,6 +106,11 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             value = tuple(part.strip().upper() for part in value.split(",") if part.strip())
         return checked_tickers(value) if isinstance(value, tuple | list) else value
+
+    @field_validator("store_root")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        return value and str(Path(value).absolute())  # the services have working folders of their own
 
     @field_validator("s3_endpoint", "dagster_url", "app_url", "yahoo_url")
     @classmethod

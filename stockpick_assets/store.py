@@ -8,7 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial, reduce
 from typing import TYPE_CHECKING
@@ -68,7 +68,7 @@ class Store:
 
     root: str
     source: str
-    options: Mapping[str, str]
+    options: Mapping[str, str] = field(repr=False)  # with the keys of the object store
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> "Store":

@@ -1,18 +1,23 @@
 """Which sessions and tickers stockpick keeps live partitions for: decided from the settings and the source.
 
-It moves once a day, when the code location is reloaded outside market hours.
+It is decided when the code location is loaded. Of a market that goes on the next sessions are in it already: their
+minutes come to be as they close. Older sessions leave it, and further ones come, at the next load.
 """
 
 from datetime import datetime, time
 
-from stockpick_assets.core.market_hours import NEW_YORK
+from stockpick_assets.core.market_hours import NEW_YORK, last_session_begun, session_after
 from stockpick_assets.partitions import Window
 from stockpick_assets.resources.market_data import MarketData
 from stockpick_assets.settings import Settings, SettingsError
 
+SESSIONS_AHEAD = 5
+
 
 def window(settings: Settings, source: MarketData, wall: datetime) -> Window:
     """The newest `settings.sessions` sessions of the source, and its tickers or those the settings name.
+
+    Where the newest is the exchange's own and the settings name no last session, SESSIONS_AHEAD to come follow.
 
     Raises SettingsError when the last session that the settings name is none of the source's.
     """
@@ -26,4 +31,7 @@ def window(settings: Settings, source: MarketData, wall: datetime) -> Window:
             f"{'its newest before it is ' + sessions[-1].label() if sessions else 'it has none before it'}. "
             "Set STOCKPICK_LAST_SESSION to a session it has"
         )
+    if not settings.last_session and sessions[-1] == last_session_begun(now):
+        for _ in range(SESSIONS_AHEAD):
+            sessions = (*sessions, session_after(sessions[-1]))
     return Window(sessions, settings.tickers or source.tickers())

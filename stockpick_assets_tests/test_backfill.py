@@ -29,6 +29,14 @@ def test_each_session_trains_the_model_of_the_next_before_that_one_is_begun() ->
     ]
 
 
+def test_after_a_session_that_a_recording_lacks_the_model_is_of_the_next_it_has() -> None:
+    gap = Window((SESSIONS[0], SESSIONS[2]), ("AAPL",))
+    steps = list(plan(gap, gap.sessions, (), AFTER_ALL, NO_DELAY))
+    models = [step.session.label() for step in steps if step.session and step.job == "return_model"]
+    assert models == ["2026-11-20", "2026-11-23"]
+    assert set(models) <= set(gap.session_partitions.get_partition_keys())
+
+
 def test_a_session_that_is_still_open_is_done_up_to_its_last_closed_minute_and_not_trained_from() -> None:
     now = SESSIONS[-1].open + timedelta(minutes=10, seconds=30)
     steps = list(plan(WINDOW, SESSIONS[-1:], (), now, NO_DELAY))

@@ -177,6 +177,7 @@ def test_rows_of_other_assets_replace_those_of_the_same_partitions_and_no_others
     [
         (bars(3, tickers=TICKERS), "outside the run's partitions"),
         (bars(2, tickers=("TSLA",)), "outside the run's partitions"),
+        (bars(0), "there is no row of the run's partitions"),
         (bars(2, source="yahoo"), "do not belong into the table of simulated"),
         (bars(2).drop_columns(["reason"]), "another schema than the declared one"),
     ],

@@ -179,8 +179,8 @@ def rows(held: Mapping[str, Held], name: str, session: date | None) -> Rows | Mi
 def cost_bp(held: Mapping[str, Held], session: date) -> float:
     """The cost that the session's model was calibrated to, else the one that is set; basis points."""
     model = rows(held, "return_model", session)
-    costs = model.table["cost_bp"].drop_null().to_pylist() if isinstance(model, Rows) else []
-    return costs[-1] or settings().cost_bp if costs else settings().cost_bp
+    costs: list[Any] = model.table["cost_bp"].drop_null().to_pylist() if isinstance(model, Rows) else []
+    return costs[-1] if costs else settings().cost_bp
 
 
 def tallies(held: Mapping[str, Held]) -> dict[date, Tally] | Missing:

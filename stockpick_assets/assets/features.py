@@ -5,8 +5,10 @@ import pyarrow as pa
 from dagster_pyspark import PySparkResource
 
 from stockpick_assets.assets.flow import Flow
+from stockpick_assets.core.quality import UNANSWERED, coverage
 from stockpick_assets.core.schemas import FEATURE_ROWS, RAW_PRICES
 from stockpick_assets.io_managers import Extent
+from stockpick_assets.partitions import SelectionError
 from stockpick_assets.spark.features import features as compute
 from stockpick_assets.spark.frames import frame, rows_of
 
@@ -20,6 +22,12 @@ def features(flow: Flow) -> dg.AssetsDefinition:
     )
     def asset(context: dg.AssetExecutionContext, bars: pa.Table, pyspark: PySparkResource) -> dg.Output[pa.Table]:
         selection = flow.selection(context)
+        found = coverage(bars, flow.window.tickers, selection.minutes())
+        if UNANSWERED in found.reasons:
+            raise SelectionError(
+                f"{flow.source}/features {selection}: features compare all tickers of a minute, and some lack a row of "
+                f"raw_prices ({found.text}); materialize raw_prices of these minutes for all tickers first"
+            )
         spark = pyspark.spark_session
         computed = compute(spark, frame(spark, bars))
         rows = rows_of(computed, FEATURE_ROWS, selection.first, selection.last, selection.tickers)

@@ -54,14 +54,20 @@ class Flow:
 
     def minutely(self, name: str, *, description: str | None, kinds: set[str]) -> Declared:
         """Arguments of `dg.asset` for an asset partitioned by ticker × minute; one run answers a whole range."""
-        return self._declared(name, self.window.ticker_minutes, description, kinds)
+        return self._declared(name, self.window.ticker_minutes, dg.BackfillPolicy.single_run(), description, kinds)
 
     def daily(self, name: str, *, description: str | None, kinds: set[str]) -> Declared:
-        """Arguments of `dg.asset` for an asset partitioned by session."""
-        return self._declared(name, self.window.session_partitions, description, kinds)
+        """Arguments of `dg.asset` for an asset partitioned by session; a run makes one session."""
+        policy = dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
+        return self._declared(name, self.window.session_partitions, policy, description, kinds)
 
     def _declared(
-        self, name: str, partitions: dg.PartitionsDefinition, description: str | None, kinds: set[str]
+        self,
+        name: str,
+        partitions: dg.PartitionsDefinition,
+        policy: dg.BackfillPolicy,
+        description: str | None,
+        kinds: set[str],
     ) -> Declared:
         return {
             "key": self.key(name),
@@ -69,7 +75,7 @@ class Flow:
             "partitions_def": partitions,
             "group_name": self.source,
             "kinds": kinds | {"deltalake"},
-            "backfill_policy": dg.BackfillPolicy.single_run(),
+            "backfill_policy": policy,
             "code_version": __version__,
             "tags": {"source": self.source},
         }

@@ -25,7 +25,7 @@ def predictions(flow: Flow) -> dg.AssetsDefinition:
     )
     def asset(features: pa.Table, models: Mapping[date, Model], pyspark: PySparkResource) -> dg.Output[pa.Table]:
         spark = pyspark.spark_session
-        parts: list[pa.Table] = []
+        parts = [PREDICTIONS.empty()]
         for group in features.group_by("session").aggregate([]).sort_by("session").to_pylist():
             session: date = group["session"]
             of_session = features.filter(pc.equal(features["session"], pa.scalar(session, pa.date32())))

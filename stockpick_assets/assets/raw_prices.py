@@ -23,9 +23,10 @@ def raw_prices(flow: Flow) -> dg.AssetsDefinition:
         market = now.clock.at(wall)
         closed = last_closed_minute(selection.sessions[-1], market, flow.bar_delay)
         if closed is None or selection.last > closed:
+            newest = f"ask for minutes up to {minute_label(closed)}" if closed else "none of its session has"
             raise SelectionError(
                 f"{flow.source}/raw_prices {selection}: {minute_label(selection.last)} has not closed at "
-                f"{minute_label(market)} market time; ask for minutes up to {closed and minute_label(closed)}"
+                f"{minute_label(market)} market time; {newest}"
             )
         answers = [
             market_data.bars(

@@ -11,7 +11,7 @@ import dagster as dg
 
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.core.errors import StockpickError
-from stockpick_assets.core.market_hours import Session, session_on, sessions_between
+from stockpick_assets.core.market_hours import Session, session_on
 from stockpick_assets.definitions import build_definitions, build_flow
 from stockpick_assets.resources.now import wall_clock
 from stockpick_assets.resources.sources import market_data
@@ -48,7 +48,7 @@ class Platform:
             raise StockpickError(f"{first} comes after {last}; the earlier session comes first")
         for end in ends:
             self.flow.window.session(session_on(end).label())
-        return sessions_between(*ends)
+        return [session for session in self.flow.window.sessions if ends[0] <= session.date <= ends[1]]
 
     @contextmanager
     def instance(self) -> Iterator[dg.DagsterInstance]:

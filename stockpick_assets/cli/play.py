@@ -111,7 +111,7 @@ def _work_through_history(platform: Platform, story: Story) -> Session:
     """Run what the sessions before the live one lack, and tell the best pick of each; returns the live session."""
     flow, store = platform.flow, Store.from_settings(platform.settings)
     market = platform.market_time()
-    *history, live = flow.window.sessions
+    *history, live = (session for session in flow.window.sessions if session.open <= market)
     if platform.settings.source == "yahoo" and live.close <= market:
         history, live = [*history, live], session_after(live)
     ran = False
@@ -150,7 +150,7 @@ def _follow(platform: Platform, settings: Settings, live: Session, count: int | 
     clock = settings.clock
     begins = clock.at(wall_clock())
     if begins < live.open:
-        wait = timedelta(seconds=(clock.wall_at(live.open) - wall_clock()).seconds)
+        wait = timedelta(seconds=int((clock.wall_at(live.open) - wall_clock()).total_seconds()))
         story.tell(f"the market is closed; it opens {minute_label(live.open)} New York, in {wait}")
     kafka = Kafka(settings.kafka_bootstrap, settings.kafka_security())
     with closing(TopicReader(kafka, topic_prefix(settings.source), "latest")) as reader:

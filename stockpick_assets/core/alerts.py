@@ -5,7 +5,7 @@ tables (sensors/alerts.py), or the channels an alert goes to (resources/notifier
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -82,8 +82,8 @@ class Alert:
 class Delivery:
     """What one attempt came to: the channels that took the alert and those that did not, by their labels."""
 
-    accepted: tuple[str, ...] = field(default=())
-    refused: tuple[str, ...] = field(default=())
+    accepted: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 def new_best_picks(picks: pa.Table, after: datetime, threshold: float, links: Links, wall: datetime) -> list[Alert]:

@@ -20,5 +20,5 @@ class Reason(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether asking again cannot change the answer; the others are asked for again."""
+        """Whether asking again cannot change the answer."""
         return self not in (Reason.RATE_LIMITED, Reason.PROVIDER_ERROR, Reason.PENDING)

@@ -65,7 +65,7 @@ class Kafka:
     """A Kafka cluster. bootstrap: `host:port`, several separated by commas. security: kafka-python's own settings."""
 
     bootstrap: str
-    security: Mapping[str, Any] = field(default_factory=dict)
+    security: Mapping[str, Any] = field(default_factory=dict, repr=False)  # with the password
 
     def outbox(self, name: str) -> "Outbox":
         """Open the outbox of that name, taking it from whoever has it. Raises BrokerError."""

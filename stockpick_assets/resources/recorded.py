@@ -21,6 +21,7 @@ from stockpick_assets.core.answers import PRICES, Bars, Failure, Request, raw_pr
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import NEW_YORK, Session, sessions_between
 from stockpick_assets.core.reasons import Reason
+from stockpick_assets.core.universe import checked_tickers
 
 COLUMNS = ("ticker", "timestamp", *PRICES, "volume")
 KEPT_SESSIONS = 8
@@ -42,7 +43,10 @@ class RecordedBars:
         local = rows["timestamp"].dt.tz_convert(NEW_YORK)
         self._rows = rows.assign(date=local.dt.date, timestamp=rows["timestamp"].dt.tz_localize(None))
         self._sessions = self._recorded_sessions()
-        self._tickers = tuple(sorted(rows["ticker"].unique()))
+        try:
+            self._tickers = checked_tickers(rows["ticker"].unique())
+        except ValueError as error:
+            raise RecordingError(f"the column ticker of {path} cannot be used: {error}") from None
         self._session_bars = lru_cache(maxsize=KEPT_SESSIONS)(self._recorded)
 
     def sessions(self, now: datetime, count: int) -> list[Session]:

@@ -152,7 +152,7 @@ class YahooMarketData:
                 minute_label(request.last),
                 answer.reason,
                 answer.detail,
-                "that is final" if answer.reason.final else "to be asked for again",
+                "that is final" if answer.reason.final else "asking again may help",
             )
         return answer
 

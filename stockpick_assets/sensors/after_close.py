@@ -6,7 +6,7 @@ import dagster as dg
 
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.core.due import due_after_close, due_minutes
-from stockpick_assets.core.market_hours import Session, minute_label, session_after
+from stockpick_assets.core.market_hours import Session, minute_label
 from stockpick_assets.jobs import RETURN_MODEL, TRAINING_SET, AssetJob
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
@@ -38,9 +38,8 @@ def after_close_sensor(flow: Flow, jobs: Sequence[AssetJob]) -> dg.SensorDefinit
         session, store = closed[-1], tables.store()
         answered = answered_minutes(store, session.date)
         complete = due_minutes(session, answered, len(flow.window.tickers), session.last_minute) is None
-        due = due_after_close(
-            session, session_after(session), complete, lambda table, day: has_session(store, table, day)
-        )
+        following = flow.window.following(session)
+        due = due_after_close(session, following, complete, lambda table, day: has_session(store, table, day))
         if due is None:
             state = "has its training set and model" if complete else "still has minutes without an answer"
             return dg.SkipReason(f"Session {session.label()} {state}.")

@@ -97,10 +97,12 @@ def fit(spark: SparkSession, training: pa.Table, cost_bp: float) -> Fit | None:
     training: rows TRAINING_SET of the sessions it may learn from. The calibration is fitted to forecasts of the last
     session by a model of those before; with a single session, of its last third by a model of what came earlier. The
     linear model of the result is then fitted to all of it: label and penalty are the same, so a score still means what
-    it meant to the calibration. Too little: no two tickers to tell apart, or no obtainable return in the part held out.
+    it meant to the calibration. Too little: no two tickers to tell apart, or in the part held out
+    no profit, or nothing but profits.
     """
     learnt, held = held_out(training)
-    if len(learnt["label"].unique()) < 2 or held["obtainable_return"].null_count == held.num_rows:
+    graded = held.filter(pc.is_valid(held["obtainable_return"]))
+    if len(learnt["label"].unique()) < 2 or len(_profitable(graded, cost_bp).unique()) < 2:
         return None
     forecasts = _forecasts(spark, _linear(spark, learnt), held)
     stages = [_assembler(), _linear(spark, training), _score_vector(), _calibration(spark, forecasts, cost_bp)]

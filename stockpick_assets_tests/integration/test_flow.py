@@ -7,7 +7,6 @@ from pathlib import Path
 import dagster as dg
 import pyarrow as pa
 import pytest
-from pyspark.sql import SparkSession
 
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.backfill import BackfillFailed, Step, plan, run
@@ -83,10 +82,6 @@ def market(services: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
         for minute in (28, 29):
             market.answer(LIVE_SESSION.open + minute * MINUTE, LIVE_SESSION.open + minute * MINUTE)
         yield market
-        session = SparkSession.getActiveSession()
-        assert session is not None
-        # A model belongs to a session, and MLlib loads into the active one: the next module starts with its own.
-        session.stop()
     remove()
 
 
@@ -176,3 +171,10 @@ def test_a_materialization_shows_counts_a_preview_and_links(market: Market) -> N
 def test_a_minute_that_has_not_closed_is_refused_with_what_to_do(market: Market) -> None:
     with pytest.raises(BackfillFailed, match="has not closed"):
         market.answer(LIVE_SESSION.open + 31 * MINUTE, LIVE_SESSION.open + 31 * MINUTE)
+
+
+def test_features_are_refused_where_some_tickers_have_no_row_to_compare_with(market: Market) -> None:
+    minute = LIVE_SESSION.open + 33 * MINUTE
+    market.wall = minute + 5 * MINUTE
+    with pytest.raises(BackfillFailed, match="materialize raw_prices of these minutes for all tickers first"):
+        market.answer(minute, minute, ("CSCO",))

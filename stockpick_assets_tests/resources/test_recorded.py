@@ -134,6 +134,7 @@ def test_missing_columns_are_named(tmp_path: Path) -> None:
         ("timestamp", ["2026-11-16 14:30"], "must be a timestamp with a time zone"),
         ("close", ["high"], "a column of the wrong type"),
         ("ticker", [None], "rows without a ticker or timestamp"),
+        ("ticker", ["aapl"], "the column ticker of .* cannot be used: no such ticker can exist: 'aapl'"),
     ],
 )
 def test_columns_of_the_wrong_kind_are_one_clear_error(

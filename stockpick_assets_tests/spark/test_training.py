@@ -153,3 +153,10 @@ def test_the_last_of_several_sessions_is_held_out_whole(count: int) -> None:
     learnt, held = held_out(pa.table({"session": pa.array(days, pa.date32())}))
     assert set(held["session"].to_pylist()) == {days[-1]}
     assert set(learnt["session"].to_pylist()) == set(days[:-3])
+
+
+@pytest.mark.parametrize("cost_bp", [1e6, -1e6])
+def test_without_both_profits_and_losses_there_is_nothing_to_calibrate_on(
+    spark: SparkSession, reverting: tuple[pa.Table, pa.Table], cost_bp: float
+) -> None:
+    assert fit(spark, reverting[1], cost_bp) is None
