@@ -73,13 +73,20 @@ def run(definitions: dg.Definitions, instance: dg.DagsterInstance, step: Step, o
         raise_on_error=False,
     )
     if not result.success:
-        failures = [event for event in result.all_events if event.is_step_failure]
-        cause = "the run did not start a step"
-        if failures:
-            error = failures[0].step_failure_data.error
-            error = error.cause or error if error else None
-            cause = f"{failures[0].step_key}: {error.message.strip() if error else 'unknown'}"
-        raise BackfillFailed(f"run {run_id[:8]} ({step.job}, {step.label}) failed at {cause}")
+        causes = (cause for event in result.all_events if (cause := _cause(event)))
+        why = next(causes, "the run did not start a step")
+        raise BackfillFailed(f"run {run_id[:8]} ({step.job}, {step.label}) failed: {why}")
+
+
+def _cause(event: dg.DagsterEvent) -> str | None:
+    """What made a step or a resource fail, in the words of the error behind it; None for any other event."""
+    if event.is_step_failure:
+        error = event.step_failure_data.error
+        error = error.cause or error if error else None
+        return f"{event.step_key}: {error.message.strip() if error else 'unknown'}"
+    if event.event_type is dg.DagsterEventType.RESOURCE_INIT_FAILURE and event.engine_event_data.error:
+        return event.engine_event_data.error.message.strip()
+    return None
 
 
 def _runs_of_tickers(window: Window, tickers: Sequence[str]) -> Iterator[tuple[str, ...]]:
