@@ -338,7 +338,7 @@ def test_a_failure_is_logged_with_ticker_minutes_cause_and_what_is_next_and_with
     lines = [record.getMessage() for record in caplog.records if record.name == "stockpick_assets.resources.yahoo"]
     assert sorted(lines)[0] == (
         "yahoo gave no bar of AAPL from 2026-11-20 09:39 to 2026-11-20 09:39 New York: "
-        "provider_error, HTTP 500: no; to be asked for again"
+        "provider_error, HTTP 500: no; asking again may help"
     )
     assert sorted(lines)[1].endswith("that is final")
     assert len(lines) == 2
