@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import Session, last_closed_minute
@@ -72,10 +73,20 @@ def run(definitions: dg.Definitions, instance: dg.DagsterInstance, step: Step, o
         partition_key=step.session.label() if step.session else None,
         raise_on_error=False,
     )
+    if any(_is_interruption(event) for event in result.all_events):
+        raise KeyboardInterrupt  # Dagster made it the run's failure
     if not result.success:
         causes = (cause for event in result.all_events if (cause := _cause(event)))
         why = next(causes, "the run did not start a step")
         raise BackfillFailed(f"run {run_id[:8]} ({step.job}, {step.label}) failed: {why}")
+
+
+def _is_interruption(event: dg.DagsterEvent) -> bool:
+    error = event.step_failure_data.error if event.is_step_failure else None
+    return error is not None and DagsterExecutionInterruptedError.__name__ in (
+        error.cls_name,
+        error.cause and error.cause.cls_name,
+    )
 
 
 def _cause(event: dg.DagsterEvent) -> str | None:

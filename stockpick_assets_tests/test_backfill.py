@@ -1,10 +1,14 @@
 """Which runs a backfill makes, in which order."""
 
+import os
+import signal
+import threading
 from datetime import date, timedelta
 
+import dagster as dg
 import pytest
 
-from stockpick_assets.backfill import Step, plan
+from stockpick_assets.backfill import Step, plan, run
 from stockpick_assets.core.market_hours import MINUTE, minute_label, sessions_until
 from stockpick_assets.partitions import SelectionError, Window
 
@@ -58,3 +62,15 @@ def test_chosen_tickers_are_run_as_rectangles_and_nothing_is_trained_from_them()
 def test_a_ticker_outside_the_universe_is_refused() -> None:
     with pytest.raises(SelectionError, match="unknown ticker TSLA"):
         list(plan(WINDOW, SESSIONS[:1], ("TSLA",), AFTER_ALL, NO_DELAY))
+
+
+def test_ctrl_c_in_a_run_ends_the_backfill_and_is_no_failure_of_the_run() -> None:
+    @dg.asset
+    def interrupted() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        threading.Event().wait(60)
+
+    job = dg.define_asset_job("job", [interrupted], executor_def=dg.in_process_executor)
+    definitions = dg.Definitions(assets=[interrupted], jobs=[job])
+    with dg.DagsterInstance.ephemeral() as instance, pytest.raises(KeyboardInterrupt):
+        run(definitions, instance, Step("job", "one", ("interrupted",)), lambda _: None)

@@ -9,7 +9,12 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import Session
+
+
+class SourceUnreachable(StockpickError):
+    """The source answered for no ticker at all."""
 
 
 class MarketData(Protocol):
@@ -30,6 +35,7 @@ class MarketData(Protocol):
 
         A row is the bar, or nulls and the reason there is none. `now` is market time: no bar that has not closed by
         then is in the answer, and asking for one is a ValueError. `wall` is the wall time written to `fetched_at`.
-        One ticker's failure is that ticker's reason, never an exception.
+        One ticker's failure is that ticker's reason, never an exception. Raises SourceUnreachable when all of several
+        tickers fail.
         """
         ...

@@ -44,6 +44,7 @@ from stockpick_assets.core.market_hours import (
     sessions_until,
 )
 from stockpick_assets.core.reasons import Reason
+from stockpick_assets.resources.market_data import SourceUnreachable
 
 logger = logging.getLogger(__name__)
 
@@ -117,11 +118,34 @@ class YahooMarketData:
     def bars(
         self, session: Session, first: datetime, last: datetime, tickers: Sequence[str], now: datetime, wall: datetime
     ) -> pa.Table:
-        """See `MarketData.bars`. One request a ticker, however many minutes."""
+        """See `MarketData.bars`. One request a ticker, however many minutes.
+
+        Raises SourceUnreachable when several tickers are asked for and none gets an answer of any kind: their
+        minutes stay unanswered, and the live sensor asks again.
+        """
         request = Request(session, first, last, tuple(tickers), now, wall)
         with ThreadPoolExecutor(self._in_flight, "yahoo") as pool:
-            answers = pool.map(lambda ticker: self._answer(request, ticker), request.tickers)
-            return raw_prices("yahoo", request, dict(zip(request.tickers, answers, strict=True)))
+            answered = pool.map(lambda ticker: self._answer(request, ticker), request.tickers)
+            answers = dict(zip(request.tickers, answered, strict=True))
+        failures = {ticker: answer for ticker, answer in answers.items() if isinstance(answer, Failure)}
+        reached = any(failure.reason is not Reason.PROVIDER_ERROR for failure in failures.values())
+        if len(failures) == len(answers) > 1 and not reached:
+            raise SourceUnreachable(
+                f"Yahoo has no answer for any of {len(answers)} tickers, {minute_label(first)} to {minute_label(last)} "
+                f"New York; for {tickers[0]}: {failures[tickers[0]].detail}. Is the network up, and is "
+                "STOCKPICK_YAHOO_URL right?"
+            )
+        for ticker, failure in failures.items():
+            logger.warning(
+                "yahoo gave no bar of %s from %s to %s New York: %s, %s; %s",
+                ticker,
+                minute_label(first),
+                minute_label(last),
+                failure.reason,
+                failure.detail,
+                "that is final" if failure.reason.final else "asking again may help",
+            )
+        return raw_prices("yahoo", request, answers)
 
     def _answer(self, request: Request, ticker: str) -> Bars | Failure:
         """What Yahoo says of one ticker, from the first minute asked for to now: later bars explain missing ones."""
@@ -137,24 +161,13 @@ class YahooMarketData:
                 keepna=True,
                 timeout=self._timeout,  # pyright: ignore[reportArgumentType] - handed to the client as it is
             )
-            answer = _checked(request, ticker, rows, asked.get_history_metadata())
+            return _checked(request, ticker, rows, asked.get_history_metadata())
         except _Refused as error:
-            answer = error.failure()
+            return error.failure()
         except YFPricesMissingError as error:
-            answer = Failure(Reason.PROVIDER_ERROR, error.yahoo_reason) if error.yahoo_reason else no_bars()
+            return Failure(Reason.PROVIDER_ERROR, error.yahoo_reason) if error.yahoo_reason else no_bars()
         except Exception as error:  # noqa: BLE001 - a malformed answer makes yfinance raise whatever it leads to
-            answer = Failure(Reason.PROVIDER_ERROR, f"{type(error).__name__}: {error}"[:300])
-        if isinstance(answer, Failure):
-            logger.warning(
-                "yahoo gave no bar of %s from %s to %s New York: %s, %s; %s",
-                ticker,
-                minute_label(request.first),
-                minute_label(request.last),
-                answer.reason,
-                answer.detail,
-                "that is final" if answer.reason.final else "asking again may help",
-            )
-        return answer
+            return Failure(Reason.PROVIDER_ERROR, f"{type(error).__name__}: {error}"[:300])
 
 
 def _checked(request: Request, ticker: str, rows: pd.DataFrame, about: Mapping[str, Any]) -> Bars | Failure:

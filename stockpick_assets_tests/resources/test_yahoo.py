@@ -13,6 +13,7 @@ import pytest
 
 from stockpick_assets.core.answers import BACKFILL_LAG
 from stockpick_assets.core.market_hours import MINUTE, new_york_date, session_on, sessions_between
+from stockpick_assets.resources.market_data import SourceUnreachable
 from stockpick_assets.resources.yahoo import YahooMarketData
 from stockpick_assets_tests.fake_yahoo import Bar, FakeYahoo, Fault, Reply, chart
 
@@ -291,10 +292,18 @@ def test_an_answer_that_hangs_costs_its_time_out_and_no_other_ticker_its_minute(
     assert reasons(rows, "NVDA") == PRESENT
 
 
-def test_a_server_that_is_not_there_is_the_reason_of_every_minute(fake: FakeYahoo) -> None:
+def test_a_server_that_is_not_there_answers_no_minute(fake: FakeYahoo, caplog: pytest.LogCaptureFixture) -> None:
     with FakeYahoo(SESSION, NOW) as gone:
         pass
-    rows = ask(gone)
+    with pytest.raises(SourceUnreachable, match=r"any of \d tickers.*(Failed to connect|refused).*network"):
+        ask(gone)
+    assert not caplog.records
+
+
+def test_of_one_ticker_alone_a_server_that_is_not_there_is_the_reason_of_every_minute(fake: FakeYahoo) -> None:
+    with FakeYahoo(SESSION, NOW) as gone:
+        pass
+    rows = ask(gone, tickers=("AAPL",))
     assert set(rows["reason"]) == {"provider_error"}
     assert rows["detail"].str.contains("Failed to connect|refused").all()
 
