@@ -92,7 +92,10 @@ def play(settings: Settings, asked: date | None, once: bool) -> None:
 
 def _with_live_session(settings: Settings, source: MarketData, asked: date | None) -> Settings:
     wall = wall_clock()
-    found = replay(_sessions_over(source, wall), _newest(Store.from_settings(settings), SCORES.name), asked)
+    store = Store.from_settings(settings)
+    newest = _newest(store, SCORES.name)
+    oldest = min(store.contents(SCORES.name).files, default=None) if newest else None
+    found = replay(_sessions_over(source, wall), newest, asked, oldest)
     return settings.model_copy(
         update={
             "last_session": found.live.date,

@@ -28,11 +28,14 @@ class NothingToPlay(StockpickError):
     """Every session that could be played has been."""
 
 
-def replay(available: Sequence[Session], newest: datetime | None, asked: date | None) -> Replay:
+def replay(
+    available: Sequence[Session], newest: datetime | None, asked: date | None, oldest: date | None = None
+) -> Replay:
     """Go on where the market stopped: in the session of the minute `newest`, or the next if that was its last.
 
     available: the sessions of the source that are over, ascending. newest: the newest minute that has gone through
-    the flow, None when there is none. asked: the session to play, where one was named.
+    the flow, None when there is none. asked: the session to play, where one was named. oldest: the first session that
+    has gone through the flow; who was stopped in the history goes on with it, HISTORY sessions from there.
     Raises NothingToPlay when there is no such session, or it has been played to its end.
     """
     if not available:
@@ -46,6 +49,10 @@ def replay(available: Sequence[Session], newest: datetime | None, asked: date | 
     elif newest is None:
         live = available[max(min(HISTORY, len(available) - 1), len(available) - 1 - SESSIONS_AHEAD)]
     else:
+        since = [session for session in available if oldest and session.date >= oldest]
+        history = since[: min(HISTORY, len(since) - 1)]
+        if any(newest == session.last_minute for session in history):
+            newest = history[-1].last_minute
         live = next((session for session in available if newest < session.last_minute), None)
         if live is None:
             raise NothingToPlay(

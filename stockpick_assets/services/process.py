@@ -5,6 +5,7 @@ What belongs here: process ids, groups, signals, ports and logs. What does not: 
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -24,6 +25,8 @@ GRACE_SECONDS = 10.0
 # A process id is given again at the earliest after thousands of others; the start time as psutil derives it moves
 # with corrections of the machine's clock.
 START_TIME_TOLERANCE_SECONDS = 2.0
+# Ports that nobody is given without asking: Linux gives connections those from 32,768 on, others from 49,152.
+UNASSIGNED = (20_000, 32_768)
 
 
 @dataclass(frozen=True)
@@ -165,12 +168,17 @@ def port_is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports of 127.0.0.1 that nothing listens on now."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+    """Different ports of 127.0.0.1 that nothing listens on now.
+
+    Not of those that the system gives to connections: one of them could be taken before its service binds it.
+    """
+    free: list[int] = []
+    while len(free) < count:
+        port = random.randrange(*UNASSIGNED)  # noqa: S311 - no secret
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            if port not in free:
+                free.append(port)
+    return free
 
 
 def holder_of(port: int) -> str:

@@ -32,6 +32,17 @@ def test_after_the_last_minute_of_a_session_comes_the_next_session() -> None:
     assert replay(SESSIONS, SESSIONS[4].last_minute, None) == Replay(SESSIONS[5], SESSIONS[5].open + HEAD_START)
 
 
+def test_who_was_stopped_in_the_history_plays_the_session_after_it() -> None:
+    live = SESSIONS[HISTORY]
+    for done in SESSIONS[:HISTORY]:
+        assert replay(SESSIONS, done.last_minute, None, SESSIONS[0].date).live == live
+
+
+def test_a_session_left_in_the_middle_goes_on_however_little_history_it_has() -> None:
+    newest = SESSIONS[0].open + timedelta(hours=2)
+    assert replay(SESSIONS, newest, None, SESSIONS[0].date) == Replay(SESSIONS[0], newest + MINUTE)
+
+
 def test_a_session_that_was_asked_for_is_played_even_if_others_were_not() -> None:
     assert replay(SESSIONS, None, SESSIONS[2].date) == Replay(SESSIONS[2], SESSIONS[2].open + HEAD_START)
 
