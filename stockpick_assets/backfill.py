@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster_shared.error import SerializableErrorInfo
 
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import Session, last_closed_minute
@@ -81,19 +82,21 @@ def run(definitions: dg.Definitions, instance: dg.DagsterInstance, step: Step, o
         raise BackfillFailed(f"run {run_id[:8]} ({step.job}, {step.label}) failed: {why}")
 
 
-def _is_interruption(event: dg.DagsterEvent) -> bool:
+def _step_error(event: dg.DagsterEvent) -> SerializableErrorInfo | None:
+    """The error that made a step fail, without what Dagster wraps it in; None for any other event."""
     error = event.step_failure_data.error if event.is_step_failure else None
-    return error is not None and DagsterExecutionInterruptedError.__name__ in (
-        error.cls_name,
-        error.cause and error.cause.cls_name,
-    )
+    return error.cause or error if error else None
+
+
+def _is_interruption(event: dg.DagsterEvent) -> bool:
+    error = _step_error(event)
+    return error is not None and error.cls_name == DagsterExecutionInterruptedError.__name__
 
 
 def _cause(event: dg.DagsterEvent) -> str | None:
     """What made a step or a resource fail, in the words of the error behind it; None for any other event."""
     if event.is_step_failure:
-        error = event.step_failure_data.error
-        error = error.cause or error if error else None
+        error = _step_error(event)
         return f"{event.step_key}: {error.message.strip() if error else 'unknown'}"
     if event.event_type is dg.DagsterEventType.RESOURCE_INIT_FAILURE and event.engine_event_data.error:
         return event.engine_event_data.error.message.strip()
