@@ -14,12 +14,12 @@ from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.market_hours import MINUTE, sessions_until
 from stockpick_assets.core.messages import parse_message
 from stockpick_assets.definitions import build_definitions, build_flow
-from stockpick_assets.fine_partitions import remove
 from stockpick_assets.jobs import LIVE
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.simulated import SimulatedExchange
 from stockpick_assets.settings import Settings
 from stockpick_assets.store import Store
+from stockpick_assets_tests.sensors.flows import fine_instance
 
 TICKERS = ("AAPL", "AMD", "CSCO", "INTC", "MSFT", "NVDA")
 HISTORY, NEXT, LIVE_SESSION = sessions_until(date(2026, 11, 20), 3)
@@ -64,15 +64,7 @@ def market(services: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
     settings = services.model_copy(
         update={"last_session": LIVE_SESSION.date, "sessions": 3, "tickers": TICKERS, "s3_bucket": services.s3_bucket}
     )
-    storage = {
-        "module": "stockpick_assets.fine_partitions",
-        "class": "FinePartitionsSqliteStorage",
-        "config": {"base_dir": str(home / "events")},
-    }
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        dg.DagsterInstance.local_temp(str(home), {"event_log_storage": storage}) as instance,
-    ):
+    with pytest.MonkeyPatch.context() as patch, fine_instance(home / "instance") as instance:
         for name, value in settings.environment().items():
             patch.setenv(name, value)
         market = Market(settings, instance)
@@ -82,7 +74,6 @@ def market(services: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
         for minute in (28, 29):
             market.answer(LIVE_SESSION.open + minute * MINUTE, LIVE_SESSION.open + minute * MINUTE)
         yield market
-    remove()
 
 
 def test_every_table_has_a_row_for_every_ticker_and_minute(market: Market) -> None:
