@@ -21,7 +21,6 @@ from stockpick_assets.assets.raw_prices import raw_prices
 from stockpick_assets.assets.return_model import return_model
 from stockpick_assets.assets.scores import scores
 from stockpick_assets.assets.training_set import training_set
-from stockpick_assets.checks import every_minute_is_answered
 from stockpick_assets.core.links import Links
 from stockpick_assets.io_managers import ModelIOManager, TableIOManager
 from stockpick_assets.jobs import jobs
@@ -62,7 +61,6 @@ def build_definitions(settings: Settings, wall: datetime, **overrides: Any) -> d
             training_set(flow),
             return_model(flow),
         ],
-        asset_checks=[every_minute_is_answered(flow)],
         jobs=every_job,
         sensors=[
             live_sensor(flow),

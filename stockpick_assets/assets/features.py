@@ -29,7 +29,7 @@ def features(flow: Flow) -> dg.AssetsDefinition:
                 f"raw_prices ({found.text}); materialize raw_prices of these minutes for all tickers first"
             )
         spark = pyspark.spark_session
-        computed = compute(spark, frame(spark, bars))
+        computed = compute(spark, frame(spark, bars), selection.first)
         rows = rows_of(computed, FEATURE_ROWS, selection.first, selection.last, selection.tickers)
         return flow.output(rows, ("ticker", "minute", "e1", "n_cmid"))
 

@@ -1,9 +1,12 @@
 """The bars of each ticker's minute as the source answered, or the reason there is none. Every version is kept."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 import pyarrow as pa
 
 from stockpick_assets.assets.flow import Flow
+from stockpick_assets.checks import answered, answered_check
 from stockpick_assets.core.market_hours import last_closed_minute, minute_label
 from stockpick_assets.core.schemas import RAW_PRICES
 from stockpick_assets.partitions import SelectionError
@@ -14,10 +17,12 @@ from stockpick_assets.resources.now import Now
 def raw_prices(flow: Flow) -> dg.AssetsDefinition:
     """The asset `raw_prices`: ticker × minute, rows in the schema RAW_PRICES."""
 
-    @dg.asset(**flow.minutely(RAW_PRICES.name, description=__doc__, kinds={flow.source}))
+    @dg.asset(
+        **flow.minutely(RAW_PRICES.name, description=__doc__, kinds={flow.source}), check_specs=[answered_check(flow)]
+    )
     def asset(
         context: dg.AssetExecutionContext, market_data: dg.ResourceParam[MarketData], now: dg.ResourceParam[Now]
-    ) -> dg.Output[pa.Table]:
+    ) -> Iterator[dg.Output[pa.Table] | dg.AssetCheckResult]:
         selection = flow.selection(context)
         wall = now.wall()
         market = now.clock.at(wall)
@@ -42,6 +47,7 @@ def raw_prices(flow: Flow) -> dg.AssetsDefinition:
         rows = pa.concat_tables(answers)
         counts = rows.group_by("reason").aggregate([([], "count_all")]).to_pylist()
         reasons = {f"reason {count['reason']}": count["count_all"] for count in counts}
-        return flow.output(rows, ("ticker", "minute", "close", "volume", "reason"), reasons)
+        yield flow.output(rows, ("ticker", "minute", "close", "volume", "reason"), reasons)
+        yield answered(rows, selection)
 
     return asset

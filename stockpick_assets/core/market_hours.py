@@ -141,6 +141,16 @@ def last_closed_minute(session: Session, now: datetime, delay: timedelta) -> dat
     return session.open + MINUTE * (min(closed, session.length) - 1)
 
 
+def next_close(session: Session, now: datetime, delay: timedelta) -> datetime | None:
+    """When the session's next bar will have closed `delay` before; None where it has none left to close.
+
+    The first moment after `now` at which `last_closed_minute` answers another minute.
+    """
+    last = last_closed_minute(session, now, delay)
+    following = session.open if last is None else last + MINUTE
+    return following + MINUTE + delay if following <= session.last_minute else None
+
+
 def minute_label(minute: datetime) -> str:
     """The minute's partition key: New York wall time, `2026-11-23 09:30`."""
     return minute.astimezone(NEW_YORK).strftime(MINUTE_FORMAT)

@@ -1,5 +1,6 @@
 """The time, as a resource: assets, checks and sensors are given it, and tests set it."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ class Now:
 
     clock: MarketClock
     read_wall: Callable[[], datetime] = wall_clock
+    sleep: Callable[[float], None] = time.sleep
 
     def wall(self) -> datetime:
         """Wall time, UTC."""
@@ -26,3 +28,12 @@ class Now:
     def market(self) -> datetime:
         """Market time, UTC: wall time, or the replay's."""
         return self.clock.at(self.read_wall())
+
+    def seconds_until(self, market: datetime) -> float:
+        """Seconds of wall time until it is `market` there; negative when that is past."""
+        return (self.clock.wall_at(market) - self.read_wall()).total_seconds()
+
+    def wait_until(self, market: datetime) -> None:
+        """Return once it is `market` there."""
+        while (seconds := self.seconds_until(market)) > 0:
+            self.sleep(seconds)

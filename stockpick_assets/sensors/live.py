@@ -1,7 +1,7 @@
 """Requests the live run: every closed minute that no ticker or not every ticker has an answer for, in one run.
 
 A sensor and not a schedule: it follows the market's clock, which a replay moves faster than cron can say, and what is
-late when it looks is one request.
+late when it looks is one request. Dagster asks its sensors every five seconds; the tick before a close waits for it.
 """
 
 from collections import Counter
@@ -10,8 +10,8 @@ from datetime import date, datetime, timedelta
 import dagster as dg
 
 from stockpick_assets.assets.flow import Flow
-from stockpick_assets.core.due import due_minutes
-from stockpick_assets.core.market_hours import last_closed_minute, minute_label
+from stockpick_assets.core.due import DueMinutes, due_minutes
+from stockpick_assets.core.market_hours import MINUTE, last_closed_minute, minute_label, next_close
 from stockpick_assets.core.schemas import SCORES
 from stockpick_assets.jobs import LIVE
 from stockpick_assets.resources.now import Now
@@ -20,6 +20,8 @@ from stockpick_assets.store import Store, TableMissing
 
 # A run that fails at once would otherwise be requested again every five seconds.
 WAIT_AFTER_FAILURE = timedelta(seconds=30)
+# For a close: the time from one tick to the next is 5 s and what Dagster does between them, and a tick may take 60 s.
+SECONDS_TO_WAIT = 10.0
 IN_PROGRESS = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -63,6 +65,11 @@ def live_sensor(flow: Flow) -> dg.SensorDefinition:
         due = due_minutes(
             session, answered_minutes(tables.store(), session.date), len(flow.window.tickers), last_closed
         )
+        coming = next_close(session, market, flow.bar_delay)
+        if due is None and coming is not None and now.seconds_until(coming) <= SECONDS_TO_WAIT:
+            now.wait_until(coming)
+            minute = coming - flow.bar_delay - MINUTE
+            due = DueMinutes(minute, minute)
         if due is None:
             return dg.SkipReason(
                 f"Every closed minute of {session.label()} is answered; it is {minute_label(market)} in New York."

@@ -3,6 +3,8 @@
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stockpick_assets.core.market_hours import (
     MINUTE,
@@ -11,6 +13,7 @@ from stockpick_assets.core.market_hours import (
     last_session_begun,
     minute_from_label,
     minute_label,
+    next_close,
     session_after,
     session_before,
     session_of,
@@ -58,6 +61,18 @@ def test_a_minute_is_closed_once_its_delay_is_over_and_never_before() -> None:
     assert last_closed_minute(FRIDAY, FRIDAY.open + timedelta(seconds=61), delay) is None
     assert last_closed_minute(FRIDAY, FRIDAY.open + timedelta(seconds=62), delay) == FRIDAY.open
     assert last_closed_minute(FRIDAY, FRIDAY.close + timedelta(days=1), delay) == FRIDAY.last_minute
+
+
+@given(st.integers(-600, 24_000))
+def test_the_next_close_is_the_first_moment_at_which_another_minute_is_closed(seconds: int) -> None:
+    delay, now = timedelta(seconds=2), FRIDAY.open + timedelta(seconds=seconds)
+    closed, coming = last_closed_minute(FRIDAY, now, delay), next_close(FRIDAY, now, delay)
+    if closed == FRIDAY.last_minute:
+        assert coming is None
+        return
+    assert coming is not None and coming > now
+    assert last_closed_minute(FRIDAY, coming - timedelta(microseconds=1), delay) == closed
+    assert last_closed_minute(FRIDAY, coming, delay) == (FRIDAY.open if closed is None else closed + MINUTE)
 
 
 def test_a_minute_outside_market_hours_belongs_to_no_session() -> None:

@@ -53,6 +53,21 @@ def tick(instance: dg.DagsterInstance, store: Store, at: datetime) -> dg.RunRequ
     return answer
 
 
+def tick_in_time(instance: dg.DagsterInstance, store: Store, at: datetime) -> tuple[object, datetime]:
+    """What the sensor answers to a tick at `at`, and when, where waiting is what makes time pass."""
+    clock = [at]
+
+    def sleep(seconds: float) -> None:
+        clock[0] += timedelta(seconds=seconds)
+
+    resources = {
+        "tables": Tables(s3=S3Resource(), bucket="", source="simulated", root=store.root),
+        "now": Now(MarketClock(), lambda: clock[0], sleep),
+    }
+    with dg.build_sensor_context(instance=instance, resources=resources) as context:
+        return live_sensor(FLOW)(context), clock[0]
+
+
 def asked(request: dg.RunRequest | dg.SkipReason) -> tuple[str, str]:
     assert isinstance(request, dg.RunRequest)
     return request.tags["dagster/asset_partition_range_start"], request.tags["dagster/asset_partition_range_end"]
@@ -67,6 +82,23 @@ def test_all_minutes_that_are_late_are_one_request_for_every_ticker(instance: dg
 def test_on_an_empty_store_the_session_is_asked_for_from_its_open(instance: dg.DagsterInstance, store: Store) -> None:
     request = tick(instance, store, SESSION.open + timedelta(minutes=2, seconds=3))
     assert asked(request) == ("2026-11-20 09:30|AAPL", "2026-11-20 09:31|MSFT")
+
+
+def test_the_tick_before_a_close_waits_for_it_and_asks_at_once(instance: dg.DagsterInstance, store: Store) -> None:
+    store.append("scores", scores(2, tickers=TICKERS), {})
+    closed = SESSION.open + timedelta(minutes=3, seconds=2)
+    request, answered_at = tick_in_time(instance, store, closed - timedelta(seconds=4.2))
+    assert isinstance(request, dg.RunRequest)
+    assert asked(request) == ("2026-11-20 09:32|AAPL", "2026-11-20 09:32|MSFT")
+    assert answered_at == closed
+
+
+def test_a_tick_long_before_a_close_does_not_wait(instance: dg.DagsterInstance, store: Store) -> None:
+    store.append("scores", scores(2, tickers=TICKERS), {})
+    at = SESSION.open + timedelta(minutes=2, seconds=30)
+    answer, answered_at = tick_in_time(instance, store, at)
+    assert isinstance(answer, dg.SkipReason)
+    assert answered_at == at
 
 
 def test_nothing_is_asked_for_when_every_closed_minute_is_answered(instance: dg.DagsterInstance, store: Store) -> None:

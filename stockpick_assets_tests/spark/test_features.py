@@ -1,6 +1,6 @@
 """Features: against a pandas oracle, live against backfilled, and blind to what comes later."""
 
-from datetime import date
+from datetime import date, datetime
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from stockpick_assets.core.feature_set import FEATURES, MINIMUM_RETURNS
+from stockpick_assets.core.market_hours import MINUTE, session_on
 from stockpick_assets.core.schemas import FEATURE_ROWS
 from stockpick_assets.spark.features import features
 from stockpick_assets.spark.frames import frame, rows
@@ -18,11 +19,12 @@ from stockpick_assets_tests.spark.market import PRICES, flat, joined, market, up
 NAMES = [feature.name for feature in FEATURES]
 KEY = ["session", "minute", "ticker"]
 FIRST, SECOND, THIRD, FOURTH = (date(2026, 11, day) for day in (17, 18, 19, 20))
+OPEN = session_on(FIRST).open
 
 
-def computed(spark: SparkSession, bars: pa.Table) -> pd.DataFrame:
+def computed(spark: SparkSession, bars: pa.Table, first: datetime = OPEN) -> pd.DataFrame:
     """Features by (session, minute, ticker); holds that a missing one is null and not NaN."""
-    table = rows(features(spark, frame(spark, bars)), FEATURE_ROWS)
+    table = rows(features(spark, frame(spark, bars), first), FEATURE_ROWS)
     values = {name: table[name].to_numpy() for name in NAMES}
     assert all(np.isnan(values[name]).sum() == table[name].null_count for name in NAMES)
     assert all(np.isfinite(column[~np.isnan(column)]).all() for column in values.values())
@@ -58,7 +60,9 @@ def test_every_bar_has_a_row_and_a_minute_without_one_has_nulls(bars: pa.Table, 
 def test_a_minute_computed_live_equals_the_same_minute_in_a_backfill(
     spark: SparkSession, bars: pa.Table, backfilled: pd.DataFrame, minutes: int
 ) -> None:
-    live = computed(spark, up_to(bars, minutes))
+    minute = session_on(SECOND).open + (minutes - 1) * MINUTE
+    live = computed(spark, up_to(bars, minutes), minute)
+    assert list(live.index.unique("minute")) == [minute]
     pd.testing.assert_frame_equal(live, backfilled.reindex(live.index), rtol=0, atol=1e-12)
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
+from stockpick_assets.core.market_hours import session_on
 from stockpick_assets.core.schemas import FEATURE_ROWS, PREDICTIONS, TRAINING_SET
 from stockpick_assets.spark.features import features
 from stockpick_assets.spark.frames import frame, rows
@@ -35,7 +36,7 @@ def known(spark: SparkSession) -> pa.Table:
     bars = joined(
         [market(LEARNT, tickers=6, minutes=90, reverting=1.5e-3), market(ASKED, tickers=6, minutes=30, gaps=0.2)]
     )
-    return rows(features(spark, frame(spark, joined([bars, flat(ALONE)]))), FEATURE_ROWS)
+    return rows(features(spark, frame(spark, joined([bars, flat(ALONE)])), session_on(LEARNT).open), FEATURE_ROWS)
 
 
 def of(table: pa.Table, day: date) -> pa.Table:

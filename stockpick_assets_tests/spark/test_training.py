@@ -35,7 +35,7 @@ def trained(spark: SparkSession) -> Trained:
 
     def of(size: float) -> tuple[pa.Table, pa.Table]:
         bars = joined([market(day, tickers=12, minutes=150, reverting=size) for day in DAYS])
-        known = rows(features(spark, frame(spark, bars)), FEATURE_ROWS)
+        known = rows(features(spark, frame(spark, bars), session_on(DAYS[0]).open), FEATURE_ROWS)
         return bars, rows(training_rows(spark, frame(spark, known), frame(spark, bars)), TRAINING_SET)
 
     return of
