@@ -1,11 +1,13 @@
-"""Connections that stay open: SQLite engines, one per database file, and what a fork does to an engine.
+"""Connections that stay open: SQLite engines, one per database file, servers that go away, forks.
 
 Stock opens and closes a connection per event, and the close of an SQLite database's last connection checkpoints its
 write-ahead log: 10 to 50 ms of file synchronisation an event. What does not belong here: what the databases hold.
 """
 
+import logging
 import os
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,12 +15,20 @@ from collections.abc import Callable
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from sqlalchemy import event
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
 # A webserver that shows runs opens a file per run; the files of runs looked at longest ago are closed.
 MOST_OPEN = 16
+SECONDS_BETWEEN_ATTEMPTS = 0.5
+
+logger = logging.getLogger(__name__)
+
+
+class ServerUnreachable(Exception):
+    """A database server could not be reached for as long as it is waited for."""
 
 
 class OpenEngines:
@@ -63,6 +73,27 @@ class OpenEngines:
             engine.dispose(close=False)
         self._engines.clear()
         self._process = os.getpid()
+
+
+def connect(engine: Engine, patience_seconds: float) -> Connection:
+    """A connection to a server that may be away: it is asked again for `patience_seconds`, and each time is logged.
+
+    Raises ServerUnreachable.
+    """
+    end = time.monotonic() + patience_seconds
+    while True:
+        try:
+            return engine.connect()
+        except OperationalError as error:
+            server, cause = engine.url.render_as_string(hide_password=True), " ".join(str(error.orig).split())
+            if time.monotonic() >= end:
+                raise ServerUnreachable(
+                    f"the event log at {server} could not be reached for {patience_seconds:g} s: {cause}. Start the "
+                    "server or correct its address, and run again what failed; patience_seconds of the event log in "
+                    "dagster.yaml is how long it is waited for"
+                ) from error
+            logger.warning("waiting for the event log at %s: %s", server, cause)
+        time.sleep(SECONDS_BETWEEN_ATTEMPTS)
 
 
 def leave_to_parent(engine: Engine) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -29,37 +30,67 @@ def _account() -> str:
     return "postgres" if "postgres" in accounts else "nobody"
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server in `folder`, run by `account`; `synchronised`: whether it waits for disks."""
+
+    folder: str
+    account: str
+    synchronised: bool
+
+    @property
+    def address(self) -> str:
+        """Its address, without a database's name."""
+        return f"postgresql+psycopg2://dagster@/{{database}}?host={self.folder}"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        fsync = "on" if self.synchronised else "off"
+        options = f"-k {self.folder} -c listen_addresses= -c fsync={fsync} -c max_connections=50"
+        self.run("pg_ctl", "start", "--wait", "--silent", f"--options={options}", f"--log={self.folder}/log")
+
+    def stop(self) -> None:
+        """End it, and every transaction that is not committed."""
+        self.run("pg_ctl", "stop", "--wait", "--silent", "--mode=immediate")
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of Postgres' programs on its data."""
+        command = [str(_programs() / program), "--pgdata", f"{self.folder}/data", *arguments]
+        done = subprocess.run(
+            command,
+            user=self.account if os.getuid() == 0 else None,
+            group=pwd.getpwnam(self.account).pw_gid if os.getuid() == 0 else None,
+            extra_groups=[] if os.getuid() == 0 else None,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+
+
+@contextmanager
+def running_server(synchronised: bool = False) -> Iterator[Server]:
+    """A running, empty server, which may be stopped meanwhile but runs again at the end."""
+    # pytest's own folders are closed to other accounts.
+    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
+        server = Server(folder, _account(), synchronised)
+        if os.getuid() == 0:
+            shutil.chown(folder, server.account)
+        server.run("initdb", "--username=dagster", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8")
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
 @contextmanager
 def cluster(synchronised: bool = False) -> Iterator[str]:
     """The address of a running, empty server, without a database's name; `synchronised`: whether it waits for disks."""
-    account = _account()
-    # pytest's own folders are closed to other accounts.
-    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
-        if os.getuid() == 0:
-            shutil.chown(folder, account)
-
-        def run(program: str, *arguments: str) -> None:
-            command = [str(_programs() / program), "--pgdata", f"{folder}/data", *arguments]
-            done = subprocess.run(
-                command,
-                user=account if os.getuid() == 0 else None,
-                group=pwd.getpwnam(account).pw_gid if os.getuid() == 0 else None,
-                extra_groups=[] if os.getuid() == 0 else None,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
-
-        run("initdb", "--username=dagster", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8")
-        options = f"-k {folder} -c listen_addresses= -c fsync={'on' if synchronised else 'off'} -c max_connections=50"
-        run("pg_ctl", "start", "--wait", "--silent", f"--options={options}", f"--log={folder}/log")
-        try:
-            yield f"postgresql+psycopg2://dagster@/{{database}}?host={folder}"
-        finally:
-            run("pg_ctl", "stop", "--wait", "--silent", "--mode=immediate")
+    with running_server(synchronised) as server:
+        yield server.address
 
 
 def new_database(address: str) -> str:
