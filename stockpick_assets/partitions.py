@@ -100,7 +100,7 @@ class Window:
     def select(self, first: datetime, last: datetime, tickers: Sequence[str] = ()) -> "Selection":
         """The minutes `first` to `last` of `tickers` (all when empty), which must be consecutive in key order.
 
-        Raises SelectionError for a ticker or minute that is not in the window.
+        Raises SelectionError for a ticker or minute that is not in the window, and for ends the wrong way round.
         """
         unknown = [ticker for ticker in tickers if ticker not in self.tickers]
         if unknown:
@@ -112,19 +112,36 @@ class Window:
             try:
                 self.session(session_of(minute).label())
             except NotASession as error:
-                raise SelectionError(str(error)) from None
+                raise SelectionError(f"{error}; choose minutes in which the exchange was open") from None
         if first > last:
-            raise SelectionError(f"{minute_label(first)} comes after {minute_label(last)}")
+            raise SelectionError(
+                f"{minute_label(first)} comes after {minute_label(last)}; the earlier minute comes first"
+            )
         return Selection(first, last, tuple(tickers) or self.tickers, self)
 
-    def selection(self, keys: dg.PartitionKeyRange) -> "Selection":
-        """What a run's range of partition keys stands for: its corners span a rectangle."""
-        (first, first_ticker), (last, last_ticker) = (key.split("|", 1) for key in (keys.start, keys.end))
-        for ticker in (first_ticker, last_ticker):
-            if ticker not in self.tickers:
-                raise SelectionError(f"partition {ticker!r} is no ticker of the universe; reload the code location")
-        start, stop = self.tickers.index(first_ticker), self.tickers.index(last_ticker)
-        return self.select(minute_from_label(first), minute_from_label(last), self.tickers[start : stop + 1])
+    def selection(self, keys: dg.PartitionKeyRange, asset: str) -> "Selection":
+        """What a run's range of partition keys stands for: its corners span a rectangle.
+
+        Raises SelectionError, which names `asset` and the range, where `select` does and for keys of another form.
+        """
+        try:
+            (first, first_ticker), (last, last_ticker) = (_parts(key) for key in (keys.start, keys.end))
+            self.select(first, last, (first_ticker, last_ticker))
+            start, stop = self.tickers.index(first_ticker), self.tickers.index(last_ticker)
+            if start > stop:
+                raise SelectionError(f"{first_ticker} comes after {last_ticker}; the earlier ticker comes first")
+        except SelectionError as error:
+            asked = keys.start if keys.start == keys.end else f"{keys.start} to {keys.end}"
+            raise SelectionError(f"{asset}: no run can answer {asked}: {error}") from None
+        return Selection(first, last, self.tickers[start : stop + 1], self)
+
+
+def _parts(key: str) -> tuple[datetime, str]:
+    try:
+        minute, ticker = key.split("|", 1)
+        return minute_from_label(minute), ticker
+    except ValueError:
+        raise SelectionError(f"{key!r} is no minute and ticker; write them as 2026-11-23 09:30|AAPL") from None
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The partitions: which minutes exist, and what a run's range of keys stands for."""
 
+import re
 from datetime import date, datetime, timedelta
 
 import dagster as dg
@@ -59,7 +60,7 @@ def test_the_keys_of_a_selection_lead_back_to_it(data: st.DataObject) -> None:
     selection = WINDOW.select(
         session.open + MINUTE * offsets[0], session.open + MINUTE * offsets[1], TICKERS[ends[0] : ends[1] + 1]
     )
-    assert WINDOW.selection(selection.keys) == selection
+    assert WINDOW.selection(selection.keys, "prices") == selection
     assert selection.size == (offsets[1] - offsets[0] + 1) * (ends[1] - ends[0] + 1)
 
 
@@ -76,9 +77,14 @@ def test_the_size_of_a_selection_over_several_sessions_is_the_number_of_its_part
         ("2026-11-21 09:30|AAPL", "2026-11-21 09:31|AAPL", "no trading session"),
         ("2026-11-20 09:29|AAPL", "2026-11-20 09:31|AAPL", "outside the session"),
         ("2026-11-20 09:31|AAPL", "2026-11-20 09:30|AAPL", "comes after"),
+        ("2026-11-20 09:30|MSFT", "2026-11-20 09:31|AMD", "MSFT comes after AMD"),
         ("2026-11-13 09:30|AAPL", "2026-11-13 09:31|AAPL", "outside the window"),
+        ("2026-11-20|AAPL", "2026-11-20 09:31|AAPL", "'2026-11-20|AAPL' is no minute and ticker"),
+        ("2026-11-20 09:30", "2026-11-20 09:30", "is no minute and ticker"),
     ],
 )
 def test_a_range_that_cannot_be_run_is_refused_with_the_reason(start: str, end: str, says: str) -> None:
-    with pytest.raises(SelectionError, match=says):
-        WINDOW.selection(dg.PartitionKeyRange(start, end))
+    with pytest.raises(SelectionError, match=re.escape(says)) as caught:
+        WINDOW.selection(dg.PartitionKeyRange(start, end), "prices")
+    asked = start if start == end else f"{start} to {end}"
+    assert str(caught.value).startswith(f"prices: no run can answer {asked}: ")

@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from stockpick_assets.core.market_hours import Session
 from stockpick_assets.resources.simulated import SimulatedExchange
 from stockpick_assets.settings import Settings, SettingsError
 from stockpick_assets.window import SESSIONS_AHEAD, window
@@ -37,3 +38,17 @@ def test_a_last_session_that_is_none_is_refused() -> None:
     settings = Settings(last_session=date(2026, 11, 22))
     with pytest.raises(SettingsError, match="no session on 2026-11-22; its newest before it is 2026-11-20"):
         window(settings, EXCHANGE, MONDAY_EVENING)
+
+
+class Founded(SimulatedExchange):
+    """An exchange without a session before it was founded."""
+
+    def sessions(self, now: datetime, count: int) -> list[Session]:
+        return [session for session in super().sessions(now, count) if session.date >= date(2026, 11, 20)]
+
+
+@pytest.mark.parametrize("last_session", [date(2026, 11, 19), None])
+def test_a_window_without_a_session_is_refused(last_session: date | None) -> None:
+    settings = Settings(sessions=2, last_session=last_session)
+    with pytest.raises(SettingsError, match=r"no session on 2026-11-19; it has none before it\. Set STOCKPICK_LAST"):
+        window(settings, Founded(7, ("AAPL",)), datetime(2026, 11, 19, 20, 0, tzinfo=UTC))

@@ -98,7 +98,7 @@ class Flow:
 
     def selection(self, context: dg.AssetExecutionContext) -> Selection:
         """The minutes and tickers that the run answers. Raises SelectionError."""
-        return self.window.selection(context.partition_key_range)
+        return self.window.selection(context.partition_key_range, context.asset_key.to_user_string())
 
     def output(
         self, rows: pa.Table, preview: Sequence[str], metadata: Mapping[str, Any] | None = None
