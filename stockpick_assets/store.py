@@ -28,9 +28,11 @@ WRITER = WriterProperties(compression="ZSTD")
 # Of a commit that was refused. A live minute meets a compaction of its session every twenty minutes, at most.
 REPETITIONS = 5
 
-# Of an error of object_store: the arrow before each of its steps, and what an S3 service says of itself.
+# Of an error of object_store: the arrow before each of its steps, what an S3 service says of itself, and what comes
+# before it, in one line, when rows could not be written or read.
 _STEP = re.compile(r"\s*(?:\x1b\[\d+m)?↳(?:\x1b\[0m)?\s*")
 _ANSWER = re.compile(r"<Code>(.*?)</Code>.*?<Message>(.*?)</Message>", re.DOTALL)
+_OF_ROWS = "Failed to parse parquet: External: "
 
 
 class StoreError(StockpickError):
@@ -243,8 +245,10 @@ class Store:
             raise CommitRefused(f"could not {doing} table {name} at {self.uri(name)}: {_cause(error)}") from error
         except (DeltaError, OSError, pa.ArrowException) as error:
             advice = ""
-            if isinstance(error, OSError) and self.options:
-                advice = ". Is the object store up (`stockpick status`), and are its address and keys right?"
+            if isinstance(error, OSError) or str(error).startswith(_OF_ROWS):
+                advice = ". Is there room on the disk, and may this account use the folder?"
+                if self.options:
+                    advice = ". Is the object store up (`stockpick status`), and are its address and keys right?"
             raise StoreError(f"could not {doing} table {name} at {self.uri(name)}: {_cause(error)}{advice}") from error
 
 
@@ -276,7 +280,10 @@ def _cause(error: Exception) -> str:
     """What failed and the innermost reason, of an error that tells every step between in a line of its own."""
     text = str(error).strip() or type(error).__name__
     what, *steps = _STEP.split(text)
-    what = what.partition("\n")[0].removeprefix("Kernel error -> ")
+    what = what.partition("\n")[0].removeprefix("Kernel error -> ").removeprefix(_OF_ROWS)
+    what, _, request = what.partition(": Error performing ")
+    if request:
+        steps = [request.rpartition(": ")[2]]
     answer = _ANSWER.search(text)
     if answer:
         return f"{what}: {answer[1]}, {answer[2].rstrip('.')}"
