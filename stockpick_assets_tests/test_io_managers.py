@@ -13,10 +13,11 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 from dagster_aws.s3 import S3Resource
+from dagster_pyspark import PySparkResource
 
 from stockpick_assets.core.market_hours import MINUTE, minute_label, session_before
 from stockpick_assets.core.schemas import FEATURE_ROWS, RAW_PRICES
-from stockpick_assets.io_managers import EXTENT, Extent, TableIOManager
+from stockpick_assets.io_managers import EXTENT, Extent, ModelIOManager, NewModel, TableIOManager
 from stockpick_assets.partitions import Window
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.store import Store
@@ -108,6 +109,46 @@ def run_to_death(folder: str, name: str) -> None:
     with dg.DagsterInstance.local_temp(f"{folder}/dagster") as instance:
         asset = writer(lambda: fetched_rows(name, 0), name)
         materialize(store, [asset], key(0, "AAPL"), key(1, "MSFT"), Dying, instance=instance)
+
+
+class NoSpark(PySparkResource):
+    """What is given where no model is fitted or loaded."""
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        pass
+
+
+class DyingWithModel(ModelIOManager):
+    """Ends its process after the commit and before Dagster is told of it."""
+
+    def handle_output(self, context: dg.OutputContext, obj: NewModel) -> None:
+        super().handle_output(context, obj)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def make_model(
+    store: Store, instance: dg.DagsterInstance, version: str, io_manager: type[ModelIOManager] = ModelIOManager
+) -> dg.ExecuteInProcessResult:
+    """A run that abstains from a model for the session."""
+
+    @dg.asset(key=["simulated", "return_model"], partitions_def=WINDOW.session_partitions)
+    def asset() -> NewModel:
+        row = {"session": SESSION.date, "source": "simulated", "version": version, "abstain": "nothing to learn"}
+        return NewModel(row, None)
+
+    tables = Tables(s3=S3Resource(), bucket="", source=store.source, root=store.root)
+    return dg.materialize(
+        [asset],
+        instance=instance,
+        resources={"io_manager": io_manager(tables=tables, pyspark=NoSpark(spark_config={}))},
+        partition_key=SESSION.label(),
+    )
+
+
+def make_model_to_death(folder: str) -> None:
+    """What the process of `test_a_model_whose_run_died_after_its_commit...` does."""
+    with dg.DagsterInstance.local_temp(f"{folder}/dagster") as instance:
+        make_model(Store(f"{folder}/tables", "simulated", {}), instance, "first", DyingWithModel)
 
 
 def read(store: Store, extent: Extent, start: str, end: str) -> set[tuple[datetime, str]]:
@@ -230,3 +271,18 @@ def test_a_run_that_died_after_its_commit_is_healed_by_running_it_again_without_
     assert (
         store.read(name, every_version=True).replace_schema_metadata(None).equals(written.replace_schema_metadata(None))
     )
+
+
+def test_a_model_whose_run_died_after_its_commit_is_replaced_by_the_next_runs(tmp_path: Path) -> None:
+    (tmp_path / "dagster").mkdir()
+    life = f"from stockpick_assets_tests.test_io_managers import make_model_to_death as run; run({str(tmp_path)!r})"
+    died = subprocess.run([sys.executable, "-c", life], capture_output=True, text=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    store = Store(str(tmp_path / "tables"), "simulated", {})
+    assert store.read("return_model")["version"].to_pylist() == ["first"]
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+        key = dg.AssetKey(["simulated", "return_model"])
+        assert not instance.get_materialized_partitions(key)
+        assert make_model(store, instance, "second").success
+        assert instance.get_materialized_partitions(key) == {SESSION.label()}
+    assert store.read("return_model", every_version=True)["version"].to_pylist() == ["second"]
