@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 
 from stockpick_assets.fine_partitions.key_blocks import pack, unpack
 from stockpick_assets.fine_partitions.plans import PlannedPartitions
+from stockpick_assets.fine_partitions.range_events import whole
 
 events = SqlEventLogStorageTable
 event_tags = AssetEventTagsTable
@@ -85,8 +86,9 @@ def refresh_assets(connection: Connection, asset_keys: Iterable[AssetKey]) -> No
             )
             .order_by(events.c.id.desc())
             .limit(1)
-        ).first()
-        record = latest and serialize_value(EventLogRecord(latest.id, deserialize_value(latest.event, EventLogEntry)))
+        )
+        records = [EventLogRecord(row.id, deserialize_value(row.event, EventLogEntry)) for row in latest]
+        record = next(map(serialize_value, whole(connection, records)), None)
         connection.execute(
             update(AssetKeyTable)
             .where(AssetKeyTable.c.asset_key == asset_key.to_string())

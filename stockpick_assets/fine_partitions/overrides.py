@@ -114,6 +114,7 @@ SQL_METHODS: tuple[StockMethod, ...] = (
     ),
     StockMethod(SqlEventLogStorage, "get_asset_tags_to_index", "(self, tag_keys)"),
     StockMethod(SqlEventLogStorage, "free_concurrency_slots_for_run", "(self, run_id)"),
+    StockMethod(SqlEventLogStorage, "_get_event_records", "(self, event_records_filter, limit=None, ascending=False)"),
     StockMethod(SqlEventLogStorage, "_event_to_row", "(self, event)"),
     StockMethod(SqlEventLogStorage, "_store_asset_event", "(self, conn, event, event_id)"),
     StockMethod(SqlEventLogStorage, "_store_asset_event_tags", "(self, conn, events, event_ids)"),

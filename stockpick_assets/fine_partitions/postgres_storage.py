@@ -30,7 +30,6 @@ from stockpick_assets.fine_partitions.connections import connect, leave_to_paren
 from stockpick_assets.fine_partitions.overrides import SQL_METHODS, StockMethod
 from stockpick_assets.fine_partitions.postgres_schema import LOCKS, RUN_LOGS
 from stockpick_assets.fine_partitions.range_copy import COLUMNS, copies
-from stockpick_assets.fine_partitions.range_rows import dimension_tags
 from stockpick_assets.fine_partitions.storage import FinePartitionsStorage
 
 events = SqlEventLogStorageTable
@@ -168,7 +167,7 @@ class FinePartitionsPostgresStorage(FinePartitionsStorage, PostgresEventLogStora
         row = self._event_to_row(event)
         first_id = connection.execute(text(f"SELECT nextval({_SEQUENCE})")).scalar_one() + 1
         cursor: Any = connection.connection.cursor()
-        for lines in copies(row, dimension_tags(event), partition_keys):
+        for lines in copies(row, partition_keys):
             cursor.copy_expert(f"COPY event_logs ({', '.join(COLUMNS)}) FROM STDIN", StringIO(lines))
         last_id = connection.execute(text(f"SELECT currval({_SEQUENCE})")).scalar_one()
         return range(first_id, last_id + 1)

@@ -27,7 +27,7 @@ from watchdog.observers import Observer
 from stockpick_assets.fine_partitions import index_schema
 from stockpick_assets.fine_partitions.connections import OpenEngines
 from stockpick_assets.fine_partitions.overrides import SQL_METHODS, StockMethod
-from stockpick_assets.fine_partitions.range_rows import dimension_tags, insert_range
+from stockpick_assets.fine_partitions.range_rows import insert_range
 from stockpick_assets.fine_partitions.storage import FinePartitionsStorage
 from stockpick_assets.fine_partitions.watching import WriteAheadLogWatchdog
 
@@ -128,7 +128,7 @@ class FinePartitionsSqliteStorage(FinePartitionsStorage, SqliteEventLogStorage):
 
     def write_range(self, connection: Connection, event: EventLogEntry, partition_keys: Sequence[str]) -> range:
         """See `FinePartitionsStorage`."""
-        connection.execute(insert_range(self._event_to_row(event), dimension_tags(event), partition_keys))
+        connection.execute(insert_range(self._event_to_row(event), partition_keys))
         last_id = connection.execute(select(func.max(events.c.id))).scalar_one()
         return range(last_id - len(partition_keys) + 1, last_id + 1)
 

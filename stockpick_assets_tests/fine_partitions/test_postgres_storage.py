@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from stockpick_assets.fine_partitions.postgres_storage import FinePartitionsPostgresStorage
 from stockpick_assets_tests.fine_partitions.conftest import in_postgres, instance_on
-from stockpick_assets_tests.fine_partitions.flows import LAST, UPSTREAM, keys, run, statuses
+from stockpick_assets_tests.fine_partitions.flows import FIRST, LAST, UPSTREAM, keys, run, statuses
 from stockpick_assets_tests.fine_partitions.postgres import new_database
 
 LATER = "2024-06-03 09:32|BBB"
@@ -59,16 +59,18 @@ def test_two_assets_do_not_wait_for_each_other(ours_in_postgres: dg.DagsterInsta
 
 def test_text_that_copy_gives_a_meaning_is_kept(ours_in_postgres: dg.DagsterInstance) -> None:
     said = 'a tab\t, a line\n, a quote ", a backslash \\, \\N, \u2028 and é'
+    event_log = event_log_of(ours_in_postgres)
+    ours_in_postgres.report_runless_asset_event(dg.AssetMaterialization(UPSTREAM, description=said, partition=LAST))
+    (record,) = ours_in_postgres.fetch_materializations(UPSTREAM, limit=1).records
 
-    def says(_context: dg.AssetExecutionContext) -> dg.MaterializeResult[object]:
-        return dg.MaterializeResult(metadata={"said": said})
+    with event_log.asset_transaction([UPSTREAM]) as connection:
+        event_log.write_range(connection, record.event_log_entry, [FIRST, said])
 
-    assert run(ours_in_postgres, upstream=says).success
-
-    records = ours_in_postgres.fetch_materializations(UPSTREAM, limit=10).records
-    assert [
-        record.asset_materialization.metadata["said"].value for record in records if record.asset_materialization
-    ] == [said] * len(keys())
+    written = ours_in_postgres.fetch_materializations(UPSTREAM, limit=2).records
+    assert [record.partition_key for record in written] == [said, FIRST]
+    assert [record.asset_materialization.description for record in written if record.asset_materialization] == [
+        said
+    ] * 2
 
 
 def test_a_database_can_be_prepared_by_several_at_once(postgres: str) -> None:
@@ -80,6 +82,20 @@ def test_a_database_can_be_prepared_by_several_at_once(postgres: str) -> None:
         with storage.index_connection() as connection:
             assert connection.execute(text("SELECT count(*) FROM planned_partitions")).scalar_one() == 0
         storage.dispose()
+
+
+def test_a_database_made_before_ranges_had_an_event_in_common_gets_their_table(postgres: str, tmp_path: Path) -> None:
+    event_log = in_postgres(new_database(postgres))
+    with instance_on(tmp_path / "home", event_log) as instance:
+        run(instance)
+        with event_log_of(instance).index_connection() as connection:
+            connection.execute(text("DROP TABLE range_events"))
+
+    with instance_on(tmp_path / "home", event_log) as instance:
+        assert instance.get_materialized_partitions(UPSTREAM) == set(keys())
+        instance.delete_run(run(instance).run_id)
+        with event_log_of(instance).index_connection() as connection:
+            assert connection.execute(text("SELECT count(*) FROM range_events")).scalar_one() == 0
 
 
 def test_a_forked_process_opens_its_own_connection(ours_in_postgres: dg.DagsterInstance) -> None:

@@ -163,9 +163,12 @@ def test_an_event_log_of_stocks_is_taken_over_and_given_back(database: str, post
         second = run(instance).run_id
         assert [each["run"] for each in materializations(instance, UPSTREAM, MIDDLE)] == [second, first]
         instance.delete_run(second)
+        third = run(instance).run_id
     with instance_on(tmp_path / "home", stocks) as instance:
         remove()
-        assert [each["run"] for each in materializations(instance, UPSTREAM, MIDDLE)] == [first]
+        of_ours, of_stock = materializations(instance, UPSTREAM, MIDDLE)
+        assert [of_ours["run"], of_stock["run"]] == [third, first]
+        assert [of_ours["partition"], of_ours["metadata"]] == [MIDDLE, {}]
         assert run(instance).success
 
 
