@@ -16,22 +16,19 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.server import wait_for_grpc_server
 from trivial import trivial
 
-from stockpick_assets.core.clock import MarketClock
-from stockpick_assets.core.market_hours import MINUTE, minute_from_label
-from stockpick_assets.jobs import LIVE
+from stockpick_assets.latency import Latency, newest_latencies
 from stockpick_assets.services.dagster import instance_environment
 from stockpick_assets.services.process import free_ports
 from stockpick_assets.settings import Settings
@@ -42,59 +39,38 @@ SECONDS_TO_START = 60
 TRIVIAL = Path(__file__).with_name("trivial.py")
 
 
-def event_times(instance: dg.DagsterInstance, run_id: str) -> dict[tuple[dg.DagsterEventType, str | None], float]:
-    """When each kind of event of a run and step happened last, in seconds of the epoch."""
+def stages(latency: Latency) -> Mapping[str, float]:
+    """Seconds of each stage of a live run."""
     return {
-        (entry.dagster_event.event_type, entry.step_key): entry.timestamp
-        for entry in instance.all_logs(run_id)
-        if entry.dagster_event
+        "close_to_launch_s": latency.close_to_launch,
+        "launch_to_first_step_s": latency.launch_to_first_step,
+        **{f"step_{asset}_s": seconds for asset, seconds in latency.steps.items()},
+        "close_to_last_commit_s": latency.close_to_last_commit,
+        "last_commit_to_run_end_s": latency.last_commit_to_end,
     }
-
-
-def stages(instance: dg.DagsterInstance, record: dg.RunRecord, clock: MarketClock) -> dict[str, float]:
-    """Seconds of each stage of a live run that has succeeded."""
-    kind = dg.DagsterEventType
-    times = event_times(instance, record.dagster_run.run_id)
-    minute = minute_from_label(record.dagster_run.tags[ASSET_PARTITION_RANGE_END_TAG].split("|")[0])
-    closed = clock.wall_at(minute + MINUTE).timestamp()
-    launched = times[kind.RUN_STARTING, None]
-    steps = {step: at for (event, step), at in times.items() if event is kind.STEP_START and step}
-    first = min(steps.values())
-    committed = max(at for (event, _), at in times.items() if event is kind.HANDLED_OUTPUT)
-    found = {
-        "close_to_launch_s": launched - closed,
-        "launch_to_run_start_s": times[kind.RUN_START, None] - launched,
-        "launch_to_first_step_s": first - launched,
-        "first_step_to_last_commit_s": committed - first,
-        "close_to_last_commit_s": committed - closed,
-        "last_commit_to_run_end_s": times[kind.RUN_SUCCESS, None] - committed,
-    }
-    for step, began in steps.items():
-        found[f"step_{step.split('__')[-1]}_s"] = times[kind.STEP_SUCCESS, step] - began
-    return found
 
 
 def live_stages(minutes: int) -> dict[str, float]:
-    """p50 and p95 of each stage over the newest `minutes` live runs of the home that the settings name.
+    """p50, p95 and the largest of each stage over the newest `minutes` live runs of the home that the settings name.
 
     Of a replayed market only runs since its clock was set count, and not the first, which makes up for late minutes.
     """
     settings = Settings.load()
     os.environ.update(instance_environment(settings))
-    succeeded = dg.RunsFilter(
-        job_name=LIVE, statuses=[dg.DagsterRunStatus.SUCCESS], created_after=settings.replay_started_at
-    )
     with dg.DagsterInstance.get() as instance:
-        while len(records := instance.get_run_records(succeeded, limit=minutes + 1)) <= minutes:
-            sys.stdout.write(f"{len(records)} of {minutes + 1} live runs at {datetime.now(UTC):%H:%M:%S}\n")
+        while (
+            len(found := newest_latencies(instance, settings.clock, minutes + 1, settings.replay_started_at)) <= minutes
+        ):
+            sys.stdout.write(f"{len(found)} of {minutes + 1} live runs at {datetime.now(UTC):%H:%M:%S}\n")
             time.sleep(10)
-        by_stage: dict[str, list[float]] = defaultdict(list)
-        for record in records[:minutes]:
-            for stage, seconds in stages(instance, record, settings.clock).items():
-                by_stage[stage].append(seconds)
+    by_stage: dict[str, list[float]] = defaultdict(list)
+    for latency in found[:minutes]:
+        for stage, seconds in stages(latency).items():
+            by_stage[stage].append(seconds)
     report: dict[str, float] = {"live_runs": minutes, "market_minutes_a_minute": settings.clock.speed}
     for stage, seconds in by_stage.items():
         report |= {f"{stage}_p50": _quantile(seconds, 0.5), f"{stage}_p95": _quantile(seconds, 0.95)}
+        report[f"{stage}_max"] = round(max(seconds), 2)
     return report
 
 
@@ -124,9 +100,9 @@ def start_seconds(instance: dg.DagsterInstance, workspace: WorkspaceRequestConte
     instance.launch_run(run.run_id, workspace)
     while not (found := instance.get_run_by_id(run.run_id)) or not found.is_finished:
         time.sleep(0.05)
-    times = event_times(instance, run.run_id)
-    first_step = min(at for (event, _), at in times.items() if event is dg.DagsterEventType.STEP_START)
-    return first_step - times[dg.DagsterEventType.RUN_STARTING, None]
+    events = (entry for entry in instance.all_logs(run.run_id) if entry.dagster_event)
+    times = {entry.get_dagster_event().event_type: entry.timestamp for entry in events}
+    return times[dg.DagsterEventType.STEP_START] - times[dg.DagsterEventType.RUN_STARTING]
 
 
 def starts(count: int) -> dict[str, float]:

@@ -7,11 +7,12 @@ from typing import Any
 import click
 
 from stockpick_assets.core.market_hours import minute_label
+from stockpick_assets.latency import Latency
 from stockpick_assets.services.status import Status, TableStatus
 
 
 def as_json(status: Status) -> dict[str, Any]:
-    """The same as numbers and ISO texts: memory in bytes, minutes and market time in UTC, lag in seconds."""
+    """The same as numbers and ISO texts: memory in bytes, minutes and market time in UTC, times in seconds."""
     message = status.newest_message
     return {
         "source": status.source,
@@ -21,6 +22,7 @@ def as_json(status: Status) -> dict[str, Any]:
         "newest_message": message and {"id": message.id, "minute": message.minute.isoformat()},
         "message_problem": status.message_problem,
         "lag_seconds": None if status.lag is None else status.lag.total_seconds(),
+        "newest_live_minute": status.latency and vars(status.latency) | {"minute": status.latency.minute.isoformat()},
     }
 
 
@@ -43,7 +45,16 @@ def as_text(status: Status) -> str:
         ("market time", f"{minute_label(status.market_time)} New York ({status.source})"),
         ("lag", "no picks yet" if status.lag is None else str(timedelta(seconds=round(status.lag.total_seconds())))),
     ]
+    if status.latency:
+        rest.append(("newest live minute", _stages(status.latency)))
     return "\n\n".join(_aligned(rows) for rows in (services, tables, rest))
+
+
+def _stages(latency: Latency) -> str:
+    minute, seconds = f"{minute_label(latency.minute)} New York", latency.close_to_last_commit
+    waits = {"launch": latency.close_to_launch, "start": latency.launch_to_first_step}
+    stages = ", ".join(f"{stage} {took:.1f}" for stage, took in (waits | latency.steps).items())
+    return f"{minute}, in every table {seconds:.1f} s after its close: {stages}"
 
 
 def _content(table: TableStatus) -> tuple[str, str]:

@@ -4,6 +4,7 @@ Cheap to ask at any time: tables are described by their Delta logs alone, and wh
 for. What does not belong here: how it is shown.
 """
 
+import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,13 +12,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+import dagster as dg
 from kafka.structs import TopicPartition
 
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.messages import Message, parse_message, topic_prefix
 from stockpick_assets.core.schemas import PICKS, TABLES
+from stockpick_assets.latency import Latency, newest_latencies
 from stockpick_assets.resources.kafka import Kafka
 from stockpick_assets.services import ALL, OBJECT_STORE, Service
+from stockpick_assets.services.dagster import instance_environment
 from stockpick_assets.services.kafka import Kafka as KafkaService
 from stockpick_assets.settings import Settings
 from stockpick_assets.store import Store, TableMissing
@@ -55,7 +59,10 @@ class TableStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """What `read_status` found. lag: market time less the newest minute of the picks; None where there is none."""
+    """What `read_status` found. lag: market time less the newest minute of the picks; None where there is none.
+
+    latency: of the newest live run of this home that succeeded; None where there is none.
+    """
 
     source: str
     market_time: datetime
@@ -64,6 +71,7 @@ class Status:
     newest_message: Message | None
     message_problem: str | None
     lag: timedelta | None
+    latency: Latency | None
 
 
 def read_status(settings: Settings) -> Status:
@@ -88,7 +96,8 @@ def read_status(settings: Settings) -> Status:
     market_time = settings.clock.at(datetime.now(UTC))
     picked = next(table.newest for table in tables if table.name == PICKS.name)
     lag = market_time - picked if isinstance(picked, datetime) else None
-    return Status(settings.source, market_time, tuple(services.values()), tables, newest, problem, lag)
+    latency = _latency(settings)
+    return Status(settings.source, market_time, tuple(services.values()), tables, newest, problem, lag, latency)
 
 
 def newest_message(kafka: Kafka, source: str) -> Message | None:
@@ -111,6 +120,15 @@ def newest_message(kafka: Kafka, source: str) -> Message | None:
         while time.monotonic() < deadline and any((consumer.position(place) or 0) < end for place, end in ends.items()):
             texts += [record.value for records in consumer.poll(200).values() for record in records]
     return max((parse_message(text) for text in texts), key=lambda message: message.minute, default=None)
+
+
+def _latency(settings: Settings) -> Latency | None:
+    if not (settings.home / "dagster" / "dagster.yaml").exists():
+        return None
+    os.environ.update(instance_environment(settings))
+    with dg.DagsterInstance.get() as instance:
+        # Earlier runs of a replay had another clock.
+        return next(iter(newest_latencies(instance, settings.clock, 1, settings.replay_started_at)), None)
 
 
 def _service(settings: Settings, service: Service) -> ServiceStatus:
