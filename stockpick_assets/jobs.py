@@ -3,6 +3,8 @@
 The multiprocess executor would cost 5 s a step.
 """
 
+from collections.abc import Mapping
+
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
 
@@ -10,21 +12,24 @@ from stockpick_assets.assets.flow import Flow
 
 FLOW = ("raw_prices", "features", "predictions", "picks", "scores")
 LIVE, BACKFILL, TRAINING_SET, RETURN_MODEL = "live", "backfill", "training_set", "return_model"
+# The run coordinator of dagster.yaml launches runs of this priority at once; the others wait for their turn.
+AT_ONCE = {"dagster/priority": "10"}
 
 
 def jobs(flow: Flow) -> list[AssetJob]:
     """Every job of one source."""
 
-    def job(name: str, assets: tuple[str, ...], description: str) -> AssetJob:
+    def job(name: str, assets: tuple[str, ...], description: str, tags: Mapping[str, str] | None = None) -> AssetJob:
         return dg.define_asset_job(
             name,
             selection=dg.AssetSelection.assets(*(flow.key(asset) for asset in assets)),
             description=description,
+            tags=tags,
             executor_def=dg.in_process_executor,
         )
 
     return [
-        job(LIVE, FLOW, "The flow of the minutes that have just closed, for every ticker."),
+        job(LIVE, FLOW, "The flow of the minutes that have just closed, for every ticker.", AT_ONCE),
         job(BACKFILL, FLOW, "The flow of minutes long closed, for some tickers or all."),
         job(TRAINING_SET, ("training_set",), "A closed session's features and labels."),
         job(RETURN_MODEL, ("return_model",), "The model for a session, from the sessions before it."),

@@ -1,0 +1,30 @@
+"""Which jobs wait for their turn, as the jobs and `dagster.yaml` say together."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stockpick_assets.core.market_hours import sessions_until
+from stockpick_assets.definitions import build_definitions
+from stockpick_assets.jobs import BACKFILL, LIVE, RETURN_MODEL, TRAINING_SET
+from stockpick_assets.settings import Settings
+
+NOW = sessions_until(date(2026, 11, 20), 1)[0].open + timedelta(minutes=10)
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("file", ["dagster.yaml", "docker/dagster.yaml"])
+def test_the_live_run_is_launched_at_once_and_every_other_waits_until_none_is_at_work(file: str) -> None:
+    told = yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))["run_coordinator"]
+    definitions = build_definitions(Settings(tickers=("AAPL", "AMD")), NOW)
+    at_once = [
+        name
+        for name in (LIVE, BACKFILL, TRAINING_SET, RETURN_MODEL)
+        if int(definitions.resolve_job_def(name).run_tags.get("dagster/priority", "0"))
+        >= told["config"]["at_once_priority"]
+    ]
+    assert told["class"] == "PriorityRunCoordinator"
+    assert told["config"]["max_concurrent_runs"] == 1
+    assert at_once == [LIVE]
