@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster
 from dagster import MultiPartitionsDefinition, TimeWindowPartitionsDefinition
+from dagster._core.definitions import automation_tick_evaluation_context
 from dagster._core.definitions.partitions.subset.default import DefaultPartitionsSubset
 from dagster._core.execution.plan import execute_step
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
@@ -20,6 +21,7 @@ from stockpick_assets.fine_partitions.emission import emit_range
 from stockpick_assets.fine_partitions.key_parts import key_of_parts, valid_parts
 from stockpick_assets.fine_partitions.keys import expand_once, last_of_each, list_between, list_once
 from stockpick_assets.fine_partitions.rectangles import ranges_as_rectangles
+from stockpick_assets.fine_partitions.stretches import runs_of_stretches
 
 DAGSTER_VERSION = "1.13.27"
 
@@ -88,6 +90,15 @@ OVERRIDES: tuple[Override, ...] = (
     Override(
         StockMethod(TimeWindowPartitionsDefinition, "filter_valid_partition_keys", "(self, partition_keys)"),
         list_between,
+    ),
+    Override(
+        StockMethod(
+            automation_tick_evaluation_context,
+            "_build_run_requests_with_backfill_policy",
+            "(asset_keys, asset_check_keys, backfill_policy, partition_keys, partitions_def, tags,"
+            " dynamic_partitions_store)",
+        ),
+        runs_of_stretches,
     ),
     Override(
         StockMethod(

@@ -1,0 +1,37 @@
+"""A selection of partitions in stretches of time without a gap."""
+
+import dagster as dg
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stockpick_assets.fine_partitions.stretches import stretches
+from stockpick_assets_tests.fine_partitions.flows import PARTITIONS, keys
+
+MINUTES = dg.TimeWindowPartitionsDefinition(
+    start="2024-06-03 09:30",
+    end="2024-06-06 00:00",
+    fmt="%Y-%m-%d %H:%M",
+    cron_schedule="* 9-10 * * *",
+    timezone="America/New_York",
+    exclusions=["0-57 9 * * *", "* 10 * * *"],
+)
+DAYS = dg.MultiPartitionsDefinition({"ticker": dg.StaticPartitionsDefinition(["AAA", "BBB"]), "minute": MINUTES})
+EVERY = [str(key) for key in DAYS.get_partition_keys()]
+
+
+def test_each_days_minutes_are_a_stretch_earliest_first() -> None:
+    found = stretches(frozenset(EVERY), DAYS)
+    assert [{key[:10] for key in stretch} for stretch in found] == [{"2024-06-03"}, {"2024-06-04"}, {"2024-06-05"}]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sets(st.sampled_from([*EVERY, "2024-06-03 11:00|AAA"])))
+def test_every_key_is_in_one_stretch(selection: set[str]) -> None:
+    found = stretches(frozenset(selection), DAYS)
+    assert sorted(key for stretch in found for key in stretch) == sorted(selection)
+
+
+def test_where_nothing_is_excluded_all_keys_are_one_stretch() -> None:
+    assert stretches(frozenset(keys()), PARTITIONS) == [frozenset(keys())]
+    letters = dg.StaticPartitionsDefinition(["a", "b"])
+    assert stretches(frozenset({"a", "b"}), letters) == [frozenset({"a", "b"})]
