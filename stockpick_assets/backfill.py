@@ -1,21 +1,29 @@
 """Works through whole sessions in this process, against the real Dagster instance: what `stockpick backfill` does.
 
-Sessions are done one after the other, because a session's predictions need the model that earlier ones train.
+Sessions are done one after the other, because a session's predictions need the model that earlier ones train, and
+because a run holds all its rows: five sessions in one would take the memory of five. What the tables hold is done, and
+nothing else says so: a backfill that was stopped goes on where they end.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
 import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster_shared.error import SerializableErrorInfo
 
+from stockpick_assets.core.due import due_minutes
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import Session, last_closed_minute
 from stockpick_assets.jobs import BACKFILL, FLOW, RETURN_MODEL, TRAINING_SET
 from stockpick_assets.partitions import Selection, Window
+from stockpick_assets.sensors.after_close import has_session
+from stockpick_assets.store import Store, TableMissing
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -26,7 +34,7 @@ class BackfillFailed(StockpickError):
 
 @dataclass(frozen=True)
 class Step:
-    """One run: a job, and the partitions it is for."""
+    """One run: a job, which of its assets, and the partitions it is for."""
 
     job: str
     label: str
@@ -49,11 +57,61 @@ def plan(
             continue
         for chosen in _runs_of_tickers(window, tickers):
             selection = window.select(session.open, closed, chosen)
-            yield Step(BACKFILL, f"{session.label()} {selection.size:,} partitions", FLOW, selection=selection)
+            yield Step(BACKFILL, _label(selection), FLOW, selection=selection)
         if closed == session.last_minute and not tickers:
             following = window.following(session)
             yield Step(TRAINING_SET, f"{session.label()} training set", ("training_set",), session=session)
             yield Step(RETURN_MODEL, f"{following.label()} model", ("return_model",), session=following)
+
+
+def missing(store: Store, steps: Iterable[Step]) -> Iterator[Step]:
+    """What of the steps the tables do not hold. Raises StoreError.
+
+    Of a session's flow: the minutes from the first that lacks a ticker in some table, and the assets from the first
+    that lacks rows, as those after it were not made of them.
+    """
+    for step in steps:
+        if step.selection is not None:
+            lacking = _lacking(store, step, step.selection)
+            if lacking is not None:
+                yield lacking
+        elif step.session is not None and not has_session(store, step.job, step.session):
+            yield step
+
+
+def _lacking(store: Store, step: Step, selection: Selection) -> Step | None:
+    (session,) = selection.sessions
+    tickers = len(selection.tickers)
+    found = [due_minutes(session, _answered(store, asset, selection), tickers, selection.last) for asset in step.assets]
+    firsts = [due.first for due in found if due is not None]
+    if not firsts:
+        return None
+    rest = selection.window.select(min(firsts), selection.last, selection.tickers)
+    begins = next(number for number, due in enumerate(found) if due is not None)
+    return replace(step, label=_label(rest), assets=step.assets[begins:], selection=rest)
+
+
+def _answered(store: Store, table: str, selection: Selection) -> Counter[datetime]:
+    """How many of the selection's tickers have a row, by minute."""
+    (session,) = selection.sessions
+    try:
+        rows = store.read(
+            table,
+            from_session=session.date,
+            to_session=session.date,
+            first=selection.first,
+            last=selection.last,
+            columns=["minute", "ticker"],
+        )
+    except TableMissing:
+        return Counter()
+    chosen = rows.filter(pc.is_in(rows["ticker"], pa.array(selection.tickers)))
+    counts = chosen.group_by("minute").aggregate([([], "count_all")]).to_pylist()
+    return Counter({count["minute"]: count["count_all"] for count in counts})
+
+
+def _label(selection: Selection) -> str:
+    return f"{selection.sessions[0].label()} {selection.size:,} partitions"
 
 
 def run(definitions: dg.Definitions, instance: dg.DagsterInstance, step: Step, on_asset: Callable[[str], None]) -> None:
@@ -62,13 +120,18 @@ def run(definitions: dg.Definitions, instance: dg.DagsterInstance, step: Step, o
 
     def listen(event: dg.EventLogEntry) -> None:
         done = event.dagster_event
-        if done is not None and done.is_step_success and done.step_key:
-            on_asset(done.step_key)
+        asset = (done.step_key or "").split("__")[-1] if done is not None and done.is_step_success else None
+        if asset in step.assets:  # and no check
+            on_asset(asset)
 
     instance.add_event_listener(run_id, listen)
-    result = definitions.resolve_job_def(step.job).execute_in_process(
+    job = definitions.resolve_job_def(step.job)
+    keys = job.asset_layer.selected_asset_keys
+    chosen = [key for key in keys if key.path[-1] in step.assets]
+    result = job.execute_in_process(
         instance=instance,
         run_id=run_id,
+        asset_selection=chosen if len(chosen) < len(keys) else None,
         run_config=QUIET,
         tags=step.selection.tags() if step.selection else None,
         partition_key=step.session.label() if step.session else None,

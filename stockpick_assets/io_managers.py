@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from functools import partial
+from time import monotonic
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 from dagster_pyspark import PySparkResource
+from pydantic import PrivateAttr
 from pyspark.ml import PipelineModel
 
 from stockpick_assets import __version__
@@ -91,6 +93,7 @@ class TableIOManager(dg.ConfigurableIOManager):
     """Arrow tables in and out of the Delta table that has the asset's name."""
 
     tables: dg.ResourceDependency[Tables]
+    _since: float = PrivateAttr(default_factory=monotonic)  # the last commit of the run, or its beginning
 
     def handle_output(self, context: dg.OutputContext, obj: pa.Table) -> None:
         """Commit the rows in place of those of the same partitions; bars are appended where they are new or differ.
@@ -108,7 +111,12 @@ class TableIOManager(dg.ConfigurableIOManager):
             context.add_output_metadata({"new versions": new.num_rows})
         else:
             version = store.replace(name, obj, bounds.sql(), metadata)
-        context.add_output_metadata({"table": store.uri(name), "table version": version})
+        context.add_output_metadata({"table": store.uri(name), "table version": version} | self._speed(obj.num_rows))
+
+    def _speed(self, rows: int) -> dict[str, float]:
+        """Metadata of a commit: the seconds since the run's last one, for its rows."""
+        seconds, self._since = monotonic() - self._since, monotonic()
+        return {"seconds": round(seconds, 3), "rows/s": round(rows / seconds)}
 
     def load_input(self, context: dg.InputContext) -> pa.Table:
         """The rows that the input's extent names, in key order.

@@ -9,9 +9,8 @@ from datetime import date, datetime, timedelta
 import click
 
 from stockpick_assets import services
-from stockpick_assets.backfill import Step, plan, run
+from stockpick_assets.backfill import missing, plan, run
 from stockpick_assets.cli.context import Platform
-from stockpick_assets.core.due import due_minutes
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import Session, minute_label, session_after
 from stockpick_assets.core.messages import parse_message, topic_prefix
@@ -23,8 +22,6 @@ from stockpick_assets.resources.market_data import MarketData
 from stockpick_assets.resources.now import wall_clock
 from stockpick_assets.resources.sources import market_data
 from stockpick_assets.resources.topic_reader import TopicReader
-from stockpick_assets.sensors.after_close import has_session
-from stockpick_assets.sensors.live import answered_minutes
 from stockpick_assets.settings import Settings
 from stockpick_assets.store import Store, TableMissing
 
@@ -119,9 +116,7 @@ def _work_through_history(platform: Platform, story: Story) -> Session:
         history, live = [*history, live], session_after(live)
     ran = False
     with platform.instance() as instance:
-        for step in plan(flow.window, history, (), market, flow.bar_delay):
-            if _is_done(store, step, len(flow.window.tickers)):
-                continue
+        for step in missing(store, plan(flow.window, history, (), market, flow.bar_delay)):
             began, ran = time.monotonic(), True
             run(platform.definitions, instance, step, lambda _: None)
             story.tell(f"{step.label}: {', '.join(step.assets)} in {time.monotonic() - began:.1f} s")
@@ -130,14 +125,6 @@ def _work_through_history(platform: Platform, story: Story) -> Session:
     if not ran:
         story.tell(_best_of_newest_minute(store, platform.settings.source))
     return live
-
-
-def _is_done(store: Store, step: Step, tickers: int) -> bool:
-    if step.session is not None:
-        return has_session(store, step.job, step.session)
-    assert step.selection is not None  # a step is for a session or for a selection
-    session = step.selection.sessions[0]
-    return due_minutes(session, answered_minutes(store, session.date), tickers, step.selection.last) is None
 
 
 def _tell_addresses(settings: Settings, story: Story) -> None:

@@ -14,7 +14,7 @@ from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.market_hours import MINUTE, sessions_until
 from stockpick_assets.core.messages import parse_message
 from stockpick_assets.definitions import build_definitions, build_flow
-from stockpick_assets.jobs import LIVE
+from stockpick_assets.jobs import FLOW, LIVE
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.simulated import SimulatedExchange
 from stockpick_assets.settings import Settings
@@ -51,7 +51,7 @@ class Market:
 
     def answer(self, first: datetime, last: datetime, tickers: tuple[str, ...] = ()) -> list[str]:
         selection = self.flow.window.select(first, last, tickers)
-        return self.run(Step(LIVE, "live", (), selection=selection))
+        return self.run(Step(LIVE, "live", FLOW, selection=selection))
 
     def table(self, name: str, first: datetime | None = None, last: datetime | None = None) -> pa.Table:
         return self.store.read(name, first=first, last=last).replace_schema_metadata(None)

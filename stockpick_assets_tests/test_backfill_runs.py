@@ -1,0 +1,254 @@
+"""What runs of a backfill leave behind: in the tables, in Dagster's account, and to be done again.
+
+On a real instance, with assets that compute nothing.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import WorkspaceLoadTarget
+from dagster._daemon.backfill import execute_backfill_iteration
+
+from stockpick_assets.backfill import BackfillFailed, Step, missing, run
+from stockpick_assets.core.market_hours import MINUTE
+from stockpick_assets.core.schemas import SCORES
+from stockpick_assets.fine_partitions import remove
+from stockpick_assets.jobs import BACKFILL, FLOW
+from stockpick_assets.store import Store, TableMissing
+from stockpick_assets_tests import null_flow
+from stockpick_assets_tests.null_flow import NULL_FLOW, SESSIONS, TICKERS, Told, marked
+
+FIRST, SECOND = SESSIONS
+WINDOW = NULL_FLOW.window
+# Enough for every selection below; a whole session would only take longer.
+HOUR = WINDOW.select(SECOND.open, SECOND.open + 59 * MINUTE)
+STEP = Step(BACKFILL, "an hour", FLOW, selection=HOUR)
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+class InThisProcess(WorkspaceLoadTarget):
+    """The definitions of null_flow, without a code server."""
+
+    def create_origins(self) -> Sequence[InProcessCodeLocationOrigin]:
+        target = LoadableTargetOrigin(executable_path=sys.executable, module_name=null_flow.__name__)
+        return [InProcessCodeLocationOrigin(target, location_name="test")]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Told.anew(tmp_path / "tables")
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """The event log of dagster.yaml, and runs that are launched in this process, one after the other."""
+    folder = tmp_path / "dagster"
+    folder.mkdir()
+    overrides = {
+        "event_log_storage": {
+            "module": "stockpick_assets.fine_partitions",
+            "class": "FinePartitionsSqliteStorage",
+            "config": {"base_dir": str(folder / "events")},
+        },
+        "run_coordinator": {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"},
+        "run_launcher": {
+            "module": "dagster._core.launcher.sync_in_memory_run_launcher",
+            "class": "SyncInMemoryRunLauncher",
+        },
+    }
+    with dg.DagsterInstance.local_temp(str(folder), overrides=overrides) as instance:
+        yield instance
+    remove()
+
+
+def do(instance: dg.DagsterInstance, step: Step) -> list[str]:
+    done: list[str] = []
+    run(null_flow.defs(), instance, step, done.append)
+    return done
+
+
+def with_mark(store: Store, table: str, mark: float) -> set[tuple[datetime, str]]:
+    """The rows of a table that were written with that mark."""
+    try:
+        rows = store.read(table).to_pylist()
+    except TableMissing:
+        return set()
+    return {(row["minute"], row["ticker"]) for row in rows if row[marked(table)] == mark}
+
+
+def cells(first: int, last: int, *tickers: str) -> set[tuple[datetime, str]]:
+    """The partitions of the second session from one minute's number to another."""
+    return {(SECOND.open + number * MINUTE, ticker) for number in range(first, last + 1) for ticker in tickers}
+
+
+def key(cell: tuple[datetime, str]) -> str:
+    return WINDOW.select(cell[0], cell[0], (cell[1],)).keys.start
+
+
+def materialize_in_the_page(instance: dg.DagsterInstance, keys: Sequence[str]) -> list[dg.DagsterRun]:
+    """What the page's "Materialize" does for a selection of partitions, and the daemon's ticks until it is done."""
+    with WorkspaceProcessContext(instance, InThisProcess()) as workspace:
+        backfill = PartitionBackfill.from_asset_partitions(
+            backfill_id="selection",
+            asset_graph=workspace.create_request_context().asset_graph,
+            partition_names=keys,
+            asset_selection=[NULL_FLOW.key(name) for name in FLOW],
+            backfill_timestamp=SECOND.close.timestamp(),
+            tags={},
+            dynamic_partitions_store=instance,
+            all_partitions=False,
+            title=None,
+            description=None,
+            run_config=None,
+        )
+        instance.add_backfill(backfill)
+        for _ in range(5):
+            assert [error for error in execute_backfill_iteration(workspace, logging.getLogger("test")) if error] == []
+            found = instance.get_backfill("selection")
+            assert found
+            if found.status is not BulkActionStatus.REQUESTED:
+                assert found.status is BulkActionStatus.COMPLETED_SUCCESS
+                break
+    return list(instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": "selection"})))
+
+
+def started(run: dg.DagsterRun) -> str:
+    return run.tags["dagster/asset_partition_range_start"]
+
+
+def test_a_session_selected_in_the_page_is_one_run(instance: dg.DagsterInstance, store: Store) -> None:
+    session = WINDOW.select(SECOND.open, SECOND.last_minute)
+    keys = [str(each) for each in WINDOW.ticker_minutes.get_partition_keys_in_range(session.keys)]
+    (one,) = materialize_in_the_page(instance, keys)
+    assert one.tags.items() >= session.tags().items()
+    assert Told.ran == list(FLOW)
+    for table in FLOW:
+        assert with_mark(store, table, 1.0) == cells(0, 389, *TICKERS)
+        assert instance.get_materialized_partitions(NULL_FLOW.key(table)) == set(keys)
+
+
+def test_two_sessions_selected_in_the_page_are_a_run_each(instance: dg.DagsterInstance, store: Store) -> None:
+    both = WINDOW.select(FIRST.last_minute - 9 * MINUTE, SECOND.open + 9 * MINUTE)
+    keys = [str(each) for each in WINDOW.ticker_minutes.get_partition_keys_in_range(both.keys)]
+    runs = materialize_in_the_page(instance, keys)
+    assert sorted(map(started, runs)) == [
+        both.keys.start,
+        HOUR.keys.start,
+    ]
+    assert store.read("scores").num_rows == both.size
+
+
+def test_a_ragged_selection_in_the_page_writes_its_partitions_and_no_other_row(
+    instance: dg.DagsterInstance, store: Store
+) -> None:
+    do(instance, STEP)
+    Told.mark = 2.0
+    ragged = cells(0, 10, "AAPL") | cells(5, 20, "MSFT") | cells(35, 35, *TICKERS)
+    runs = materialize_in_the_page(instance, sorted(map(key, ragged)))
+    assert len(runs) == 3
+    for table in FLOW:
+        assert with_mark(store, table, 2.0) == ragged
+        assert with_mark(store, table, 1.0) == cells(0, 59, *TICKERS) - ragged
+
+
+def test_each_materialization_says_how_many_rows_a_second_it_made(instance: dg.DagsterInstance, store: Store) -> None:
+    do(instance, STEP)
+    for table in FLOW:
+        event = instance.get_latest_materialization_event(NULL_FLOW.key(table))
+        assert event
+        assert event.asset_materialization
+        told = {name: value.value for name, value in event.asset_materialization.metadata.items()}
+        assert told["rows/s"] * told["seconds"] == pytest.approx(HOUR.size, rel=0.2)
+
+
+def test_one_ticker_of_one_minute_writes_one_row_of_each_table(instance: dg.DagsterInstance, store: Store) -> None:
+    do(instance, STEP)
+    Told.mark = 2.0
+    do(instance, Step(BACKFILL, "one", FLOW, selection=WINDOW.select(SECOND.open, SECOND.open, ("AMD",))))
+    assert [with_mark(store, table, 2.0) for table in FLOW] == [cells(0, 0, "AMD")] * len(FLOW)
+
+
+def fail() -> None:
+    raise dg.Failure("the model is not there")
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    threading.Event().wait(60)
+
+
+def test_a_retry_from_failure_runs_what_failed_and_what_comes_after_it(
+    instance: dg.DagsterInstance, store: Store
+) -> None:
+    Told.instead["predictions"] = fail
+    with pytest.raises(BackfillFailed, match="the model is not there"):
+        do(instance, STEP)
+    (failed,) = instance.get_runs()
+    Told.instead.clear()
+    retried = dg.execute_job(
+        dg.reconstructable(null_flow.backfill_job),
+        instance,
+        run_config=QUIET,
+        tags=HOUR.tags(),
+        reexecution_options=dg.ReexecutionOptions.from_failure(failed.run_id, instance),
+    )
+    assert retried.success
+    assert Told.ran == [*FLOW[:3], *FLOW[2:]]
+    assert {store.version(table) for table in FLOW} == {1}  # made, and written once
+    for table in FLOW:
+        assert with_mark(store, table, 1.0) == cells(0, 59, *TICKERS)
+        assert len(instance.get_materialized_partitions(NULL_FLOW.key(table))) == HOUR.size
+
+
+def test_ctrl_c_leaves_whole_commits_and_the_next_backfill_goes_on_behind_them(
+    instance: dg.DagsterInstance, store: Store
+) -> None:
+    Told.instead["predictions"] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        do(instance, STEP)
+    written = {table: with_mark(store, table, 1.0) for table in FLOW}
+    assert [len(written[table]) for table in FLOW] == [HOUR.size, HOUR.size, 0, 0, 0]
+    Told.instead.clear()
+    Told.ran.clear()
+    done = [do(instance, step) for step in missing(store, [STEP])]
+    assert Told.ran == list(FLOW[2:])
+    assert done == [list(FLOW[2:])]
+    assert list(missing(store, [STEP])) == []
+
+
+def test_minutes_that_are_there_are_not_repeated(instance: dg.DagsterInstance, store: Store) -> None:
+    do(instance, Step(BACKFILL, "head", FLOW, selection=WINDOW.select(SECOND.open, SECOND.open + 9 * MINUTE)))
+    Told.mark = 2.0
+    for step in missing(store, [STEP]):
+        do(instance, step)
+    for table in FLOW:
+        assert with_mark(store, table, 1.0) == cells(0, 9, *TICKERS)
+        assert with_mark(store, table, 2.0) == cells(10, 59, *TICKERS)
+
+
+def test_a_ticker_that_lacks_a_row_has_its_minute_and_all_after_it_repeated(
+    instance: dg.DagsterInstance, store: Store
+) -> None:
+    do(instance, STEP)
+    gone = (SECOND.open + 20 * MINUTE, "MSFT")
+    kept = [row for row in store.read("scores").to_pylist() if (row["minute"], row["ticker"]) != gone]
+    store.replace("scores", pa.Table.from_pylist(kept, schema=SCORES.columns), "true", {})
+    (step,) = missing(store, [STEP])
+    assert step.assets == ("scores",)
+    assert step.selection
+    assert (step.selection.first, step.selection.last) == (SECOND.open + 20 * MINUTE, HOUR.last)
+    others = WINDOW.select(HOUR.first, HOUR.last, ("AAPL", "AMD"))
+    assert list(missing(store, [Step(BACKFILL, "others", FLOW, selection=others)])) == []
