@@ -1,0 +1,328 @@
+"""How long whole sessions take from their bars to picks and scores in one run, what of it is Dagster's, and its memory.
+
+The run is one of `stockpick backfill`, on the services of STOCKPICK_HOME if they run and on the bench's own if not; the
+session before it is worked through first, so that there is a model. What of the run is neither an asset's computing nor
+its tables' input and output is Dagster's own part; a run of assets that do nothing over the same range is beside it.
+With `--ui` a session of these is materialized through a webserver, daemon and code server of the bench's own, in both
+ways of the page's dialog. Linux only. The last line printed is one JSON object.
+
+    .venv/bin/python bench/session.py --bars bars.parquet
+    .venv/bin/python bench/session.py --ui
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+import dagster as dg
+import pyarrow as pa
+import yaml
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+from trivial_flow import JOB, TICKERS, WINDOW, trivial_flow
+
+from stockpick_assets import services
+from stockpick_assets.backfill import QUIET, Step, plan, run
+from stockpick_assets.cli.context import Platform
+from stockpick_assets.definitions import build_definitions, resources
+from stockpick_assets.io_managers import ModelIOManager, TableIOManager
+from stockpick_assets.jobs import BACKFILL, FLOW
+from stockpick_assets.partitions import Selection
+from stockpick_assets.resources.now import wall_clock
+from stockpick_assets.resources.sources import market_data
+from stockpick_assets.services.dagster import WITHOUT_THREADS, instance_environment
+from stockpick_assets.services.process import ServiceProcess, free_ports
+from stockpick_assets.services.spark import Spark
+from stockpick_assets.settings import Settings
+
+Kind = dg.DagsterEventType
+LAUNCH = """mutation ($parameters: ExecutionParams!) { launchPipelineExecution(executionParams: $parameters) {
+    __typename ... on PythonError { message } } }"""
+LAUNCH_BACKFILL = """mutation ($parameters: LaunchBackfillParams!) {
+    launchPartitionBackfill(backfillParams: $parameters) { __typename ... on PythonError { message } } }"""
+LOCATIONS = "{ repositoriesOrError { ... on RepositoryConnection { nodes { id } } } }"
+HEALTH = "{ instance { daemonHealth { allDaemonStatuses { required healthy } } } }"
+LOCATION = "bench"
+SECONDS_TO_ANSWER = 300
+spent_in_tables: dict[str, float] = defaultdict(float)
+
+
+@contextmanager
+def timed(step: str) -> Iterator[None]:
+    """Add the seconds of the body to what the step has spent in tables."""
+    start = time.perf_counter()
+    yield
+    spent_in_tables[step] += time.perf_counter() - start
+
+
+class TimedTables(TableIOManager):
+    """The tables' IO manager, timed."""
+
+    def handle_output(self, context: dg.OutputContext, obj: pa.Table) -> None:
+        with timed(context.step_context.step.key):
+            super().handle_output(context, obj)
+
+    def load_input(self, context: dg.InputContext) -> pa.Table:
+        with timed(context.step_context.step.key):
+            return super().load_input(context)
+
+
+class TimedModels(ModelIOManager):
+    """The models' IO manager, timed."""
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        with timed(context.step_context.step.key):
+            return super().load_input(context)
+
+
+def memory_mb(field: str) -> int:
+    """What the kernel says of this process's memory: VmRSS, or VmHWM for the most since `forget_peak`."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) // 1024
+
+
+def forget_peak() -> None:
+    """Let VmHWM begin anew."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Settings]:
+    """The object store, Kafka and Spark of the settings' home; those that did not run are stopped again."""
+    already = services.running(settings)
+    try:
+        yield services.start(settings, services.DATA, lambda line: print(line, flush=True))
+    finally:
+        services.stop(settings, [service for service in services.DATA if service not in already])
+
+
+def measured_definitions(settings: Settings) -> dg.Definitions:
+    """The product's definitions with timed IO managers."""
+    source, wall = market_data(settings), wall_clock()
+    flow = Platform.load(settings).flow
+    real = resources(settings, source, flow)
+    tables = TimedTables(tables=real["tables"])
+    models = TimedModels(tables=real["tables"], pyspark=real["pyspark"])
+    return build_definitions(settings, wall, market_data=source, io_manager=tables, model_io_manager=models)
+
+
+def of_run(instance: dg.DagsterInstance, run_id: str) -> dict[str, float]:
+    """Seconds of a run of the flow, as its events tell them.
+
+    A step computes from its last input to its output; opening the Spark session is computing too.
+    """
+    at: dict[tuple[Kind, str | None], float] = {}
+    for entry in instance.all_logs(run_id):
+        if entry.dagster_event:
+            at[entry.dagster_event.event_type, entry.step_key] = entry.timestamp
+    steps = sorted(step for kind, step in at if kind is Kind.STEP_START and step)
+    raw, scores = (next(step for step in steps if step.endswith(f"__{name}")) for name in (FLOW[0], FLOW[-1]))
+    took = {"bars_to_scores_s": at[Kind.HANDLED_OUTPUT, scores] - at[Kind.STEP_OUTPUT, raw]}
+    computing = 0.0
+    for step in steps:
+        began = at.get((Kind.STEP_INPUT, step), at[Kind.STEP_START, step])
+        computed = at[Kind.STEP_OUTPUT, step] - began
+        computing += computed
+        if step.split("__")[-1] in FLOW:
+            name = step.split("__")[-1]
+            took |= {f"{name}_s": at[Kind.STEP_SUCCESS, step] - at[Kind.STEP_START, step]}
+            took |= {f"{name}_compute_s": computed, f"{name}_tables_s": spent_in_tables[step]}
+    computing += at[Kind.RESOURCE_INIT_SUCCESS, None] - at[Kind.RESOURCE_INIT_STARTED, None]
+    return took | {"compute_s": computing, "tables_s": sum(spent_in_tables.values())}
+
+
+def flow_of_sessions(settings: Settings, count: int) -> dict[str, Any]:
+    """One run of the newest `count` sessions, after the session before them and its model."""
+    with tempfile.TemporaryDirectory() as scratch, running(settings) as settings:
+        # A folder of the bucket that stays, and an event log that does not.
+        folder = f"{settings.s3_bucket}/bench-{int(time.time())}"
+        settings = settings.model_copy(update={"sessions": count + 1, "s3_bucket": folder})
+        platform = Platform.load(settings.model_copy(update={"home": Path(scratch)}))
+        window, definitions = platform.flow.window, measured_definitions(settings)
+        earlier, *sessions = (session for session in window.sessions if session.close <= platform.market_time())
+        with platform.instance() as instance:
+            for step in plan(window, [earlier], (), platform.market_time(), platform.flow.bar_delay):
+                run(definitions, instance, step, lambda _: None)
+            spent_in_tables.clear()
+            selection = window.select(sessions[0].open, sessions[-1].last_minute)
+            before = memory_mb("VmRSS")
+            forget_peak()
+            start, processor = time.perf_counter(), time.process_time()
+            run(definitions, instance, Step(BACKFILL, "measured", FLOW, selection=selection), print)
+            seconds, processor = time.perf_counter() - start, time.process_time() - processor
+            peak = memory_mb("VmHWM")
+            (record,) = instance.get_run_records(dg.RunsFilter(job_name=BACKFILL), limit=1)
+            figures = of_run(instance, record.dagster_run.run_id)
+            spark_mb = Spark().process(settings).memory() // 2**20
+            trivial_s, trivial_processor_s = trivial_run(instance, selection)
+    own = seconds - figures["compute_s"] - figures["tables_s"]
+    rounded = {name: round(value, 2) for name, value in figures.items()}
+    return {
+        "source": settings.source,
+        "sessions": len(sessions),
+        "tickers": len(window.tickers),
+        "partitions_per_asset": selection.size,
+        "run_s": round(seconds, 2),
+        "run_processor_s": round(processor, 2),
+        **rounded,
+        "dagster_s": round(own, 2),
+        "trivial_flow_run_s": round(trivial_s, 2),
+        "trivial_flow_processor_s": round(trivial_processor_s, 2),
+        "rows_per_s": round(selection.size / figures["bars_to_scores_s"]),
+        "memory_before_mb": before,
+        "memory_peak_mb": peak,
+        "spark_memory_after_mb": spark_mb,
+    }
+
+
+def trivial_run(instance: dg.DagsterInstance, selection: Selection) -> tuple[float, float]:
+    """Seconds of a run over the selection that does nothing, and seconds of processor time in them."""
+    job = trivial_flow(selection.window).resolve_job_def(JOB)
+    start, processor = time.perf_counter(), time.process_time()
+    job.execute_in_process(instance=instance, run_config=QUIET, tags=selection.tags())
+    return time.perf_counter() - start, time.process_time() - processor
+
+
+@contextmanager
+def dagster_at_work(home: Path) -> Iterator[tuple[Settings, dg.DagsterInstance]]:
+    """A webserver, daemon and code server of bench/trivial_flow.py, on the project's dagster.yaml."""
+    web, code = free_ports(2)
+    settings = Settings.load(home=home, dagster_url=f"http://127.0.0.1:{web}", dagster_code_server=f"127.0.0.1:{code}")
+    environment = instance_environment(settings)
+    os.environ.update(environment)
+    workspace = home / "workspace.yaml"
+    server = {"host": "127.0.0.1", "port": code, "location_name": LOCATION}
+    workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}), encoding="utf-8")
+    file = str(Path(__file__).with_name("trivial_flow.py"))
+    place = ["--host", "127.0.0.1", "--port"]
+    warm = ["stockpick_assets.fine_partitions.code_server", "--preload", "stockpick_assets.jobs", "--python-file", file]
+    processes = [ServiceProcess(home, name) for name in ("code server", "webserver", "daemon")]
+    commands = [
+        [*warm, *place, str(code), "--location-name", LOCATION],
+        ["dagster_webserver", "--workspace", str(workspace), *place, str(web)],
+        ["dagster._daemon", "run", "--workspace", str(workspace)],
+    ]
+    try:
+        for process, command in zip(processes, commands, strict=True):
+            process.launch([sys.executable, "-m", *command], environment | WITHOUT_THREADS, home / "dagster")
+            if process is processes[1]:
+                until(lambda: located(graphql(settings, LOCATIONS)), "the webserver")
+        until(lambda: healthy(graphql(settings, HEALTH)), "the daemon")
+        with dg.DagsterInstance.get() as instance:
+            yield settings, instance
+    finally:
+        for process in processes[::-1]:
+            process.end()
+
+
+def located(reply: Any) -> bool:
+    """Whether the webserver knows the definitions."""
+    return bool(reply and reply["repositoriesOrError"].get("nodes"))
+
+
+def healthy(reply: Any) -> bool:
+    """Whether every daemon that the instance needs is at work."""
+    statuses = reply["instance"]["daemonHealth"]["allDaemonStatuses"] if reply else []
+    return bool(statuses) and all(status["healthy"] for status in statuses if status["required"])
+
+
+def graphql(settings: Settings, query: str, variables: Mapping[str, Any] | None = None) -> Any:
+    """The data of the webserver's answer, None while there is none."""
+    data = json.dumps({"query": query, "variables": variables or {}}).encode()
+    request = Request(f"{settings.dagster_url}/graphql", data, {"Content-Type": "application/json"})
+    try:
+        with urlopen(request, timeout=SECONDS_TO_ANSWER) as reply:
+            return json.load(reply).get("data")
+    except URLError:
+        return None
+
+
+def until(condition: Callable[[], Any], what: str) -> None:
+    """Return when the condition holds."""
+    end = time.monotonic() + SECONDS_TO_ANSWER
+    while not condition():
+        if time.monotonic() > end:
+            raise SystemExit(f"{what} took longer than {SECONDS_TO_ANSWER} s")
+        time.sleep(0.1)
+
+
+def materialized(instance: dg.DagsterInstance, known: set[str]) -> list[dg.DagsterRun]:
+    """The runs that are not known, once there are some and all have ended."""
+    ended: list[dg.DagsterRun] = []
+
+    def all_ended() -> bool:
+        nonlocal ended
+        ended = [found for found in instance.get_runs() if found.run_id not in known]
+        return bool(ended) and all(found.is_finished for found in ended)
+
+    until(all_ended, "the run")
+    return ended
+
+
+def through_the_page() -> dict[str, Any]:
+    """Seconds from the click to the end of a session of trivial assets, in both ways of the page's dialog."""
+    figures: dict[str, Any] = {}
+    assets = [{"path": [name]} for name in FLOW]
+    with tempfile.TemporaryDirectory() as folder, dagster_at_work(Path(folder)) as (settings, instance):
+        single, daemon = (WINDOW.select(session.open, session.last_minute) for session in WINDOW.sessions[:2])
+        parameters: dict[str, Any] = {
+            "selector": {
+                "repositoryName": "__repository__",
+                "repositoryLocationName": LOCATION,
+                "pipelineName": "__ASSET_JOB",
+                "assetSelection": assets,
+                "assetCheckSelection": [],
+            },
+            "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in single.tags().items()]},
+            "mode": "default",
+        }
+        keys = [str(key) for key in WINDOW.ticker_minutes.get_partition_keys_in_range(daemon.keys)]
+        backfill = {"assetSelection": assets, "partitionNames": keys}
+        for way, mutation, sent in (("single_run", LAUNCH, parameters), ("daemon", LAUNCH_BACKFILL, backfill)):
+            known = {found.run_id for found in instance.get_runs()}
+            start = time.monotonic()
+            reply = graphql(settings, mutation, {"parameters": sent})
+            print(f"{way}: {reply}", flush=True)
+            clicked = time.monotonic() - start
+            runs = materialized(instance, known)
+            if any(found.status is not dg.DagsterRunStatus.SUCCESS for found in runs):
+                raise SystemExit(f"the {way} failed: {reply}, {runs}")
+            done = time.monotonic() - start
+            until(lambda: not instance.get_backfills(BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED])), way)
+            figures |= {
+                f"ui_{way}_s": round(done, 1),
+                f"ui_{way}_known_to_be_done_s": round(time.monotonic() - start, 1),
+                f"ui_{way}_mutation_s": round(clicked, 1),
+                f"ui_{way}_runs": len(runs),
+            }
+    return figures | {"ui_assets": len(FLOW), "ui_partitions_per_asset": 390 * len(TICKERS)}
+
+
+def main() -> None:
+    """Measure what is asked for and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bars", type=Path, help="a Parquet file of recorded bars (the simulated market)")
+    parser.add_argument("--sessions", type=int, default=1, help="sessions in the run (1); 0 leaves it out")
+    parser.add_argument("--ui", action="store_true", help="a session of trivial assets through the page too")
+    arguments = parser.parse_args()
+    source: dict[str, Any] = {"source": "recorded", "bars": arguments.bars} if arguments.bars else {}
+    report: dict[str, Any] = {}
+    if arguments.sessions:
+        report |= flow_of_sessions(Settings.load(**source), arguments.sessions)
+    if arguments.ui:
+        report |= through_the_page()
+    report["load_average"] = round(os.getloadavg()[0], 1)
+    sys.stdout.write(json.dumps(report) + "\n")
+
+
+if __name__ == "__main__":
+    main()
