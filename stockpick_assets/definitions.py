@@ -8,6 +8,7 @@
 """
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -22,9 +23,11 @@ from stockpick_assets.assets.return_model import return_model
 from stockpick_assets.assets.scores import scores
 from stockpick_assets.assets.training_set import training_set
 from stockpick_assets.core.links import Links
+from stockpick_assets.fine_partitions.loading import decided_at_load
 from stockpick_assets.io_managers import ModelIOManager, TableIOManager
 from stockpick_assets.jobs import jobs
 from stockpick_assets.relay import Relay
+from stockpick_assets.resources.code_server import CodeServer
 from stockpick_assets.resources.kafka import Kafka
 from stockpick_assets.resources.market_data import MarketData
 from stockpick_assets.resources.notifier import Notifier
@@ -38,6 +41,7 @@ from stockpick_assets.sensors.live import live_sensor
 from stockpick_assets.sensors.relay import relay_sensor
 from stockpick_assets.sensors.retention import retention_sensor
 from stockpick_assets.sensors.upkeep import upkeep_sensor
+from stockpick_assets.sensors.window import window_sensor
 from stockpick_assets.settings import Settings
 from stockpick_assets.window import window
 
@@ -69,6 +73,7 @@ def build_definitions(settings: Settings, wall: datetime, **overrides: Any) -> d
             alerts_sensor(flow, settings.alert_threshold),
             retention_sensor(flow),
             upkeep_sensor(flow, timedelta(days=settings.keep_versions_days)),
+            window_sensor(flow, partial(window, settings, source)),
         ],
         resources=resources(settings, source, flow) | overrides,
         executor=dg.in_process_executor,
@@ -108,6 +113,7 @@ def resources(settings: Settings, source: MarketData, flow: Flow) -> dict[str, A
         "tables": tables,
         "pyspark": pyspark,
         "relay": Relay(flow.source, flow.window.tickers, settings.clock, kafka.outbox),
+        "code_server": CodeServer(settings.dagster_code_server),
         "notifier": Notifier(settings.alert_urls.get_secret_value()),
         "io_manager": TableIOManager(tables=tables),
         "model_io_manager": ModelIOManager(tables=tables, pyspark=pyspark),
@@ -116,5 +122,8 @@ def resources(settings: Settings, source: MarketData, flow: Flow) -> dict[str, A
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """What Dagster loads: the definitions of the settings in the environment, as of now."""
-    return build_definitions(Settings.load(), wall_clock())
+    """What Dagster loads: the definitions of the settings in the environment, as of now; in a run, as of the load that
+    it was launched from, whose window has its partitions.
+    """
+    loaded_at = decided_at_load("loaded at", lambda: wall_clock().isoformat())
+    return build_definitions(Settings.load(), datetime.fromisoformat(loaded_at))

@@ -87,6 +87,9 @@ class Window:
         """
         return next((later for later in self.sessions if later > session), None) or session_after(session)
 
+    def __str__(self) -> str:
+        return f"{self.sessions[0].label()} to {self.sessions[-1].label()} × {len(self.tickers)} tickers"
+
     def session(self, label: str) -> Session:
         """The window's session of that key. Raises SelectionError when it is not in the window."""
         for session in self.sessions:

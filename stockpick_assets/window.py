@@ -1,10 +1,11 @@
 """Which sessions and tickers stockpick keeps live partitions for: decided from the settings and the source.
 
 It is decided when the code location is loaded. Of a market that goes on the next sessions are in it already: their
-minutes come to be as they close. Older sessions leave it, and further ones come, at the next load.
+minutes come to be as they close. Older sessions leave it, and further ones come, at the next load, which the sensor
+`window` asks for between two sessions.
 """
 
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 
 from stockpick_assets.core.market_hours import NEW_YORK, last_session_begun, session_after
 from stockpick_assets.partitions import Window
@@ -12,6 +13,8 @@ from stockpick_assets.resources.market_data import MarketData
 from stockpick_assets.settings import Settings, SettingsError
 
 SESSIONS_AHEAD = 5
+# Before the opening the pages' counts are made anew, 2.5 s an asset; after the close the day's last runs come.
+AROUND_A_SESSION = timedelta(minutes=30)
 
 
 def window(settings: Settings, source: MarketData, wall: datetime) -> Window:
@@ -35,3 +38,10 @@ def window(settings: Settings, source: MarketData, wall: datetime) -> Window:
         for _ in range(SESSIONS_AHEAD):
             sessions = (*sessions, session_after(sessions[-1]))
     return Window(sessions, settings.tickers or source.tickers())
+
+
+def is_between_sessions(window: Window, market: datetime) -> bool:
+    """Whether the window may change at that market time: no session of it is on, about to begin or just over."""
+    return not any(
+        session.open - AROUND_A_SESSION <= market < session.close + AROUND_A_SESSION for session in window.sessions
+    )

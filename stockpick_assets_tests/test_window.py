@@ -3,11 +3,13 @@
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stockpick_assets.core.market_hours import Session
 from stockpick_assets.resources.simulated import SimulatedExchange
 from stockpick_assets.settings import Settings, SettingsError
-from stockpick_assets.window import SESSIONS_AHEAD, window
+from stockpick_assets.window import SESSIONS_AHEAD, is_between_sessions, window
 
 MONDAY_EVENING = datetime(2026, 11, 24, 0, 0, tzinfo=UTC)
 EXCHANGE = SimulatedExchange(7, ("AAPL", "MSFT"))
@@ -52,3 +54,23 @@ def test_a_window_without_a_session_is_refused(last_session: date | None) -> Non
     settings = Settings(sessions=2, last_session=last_session)
     with pytest.raises(SettingsError, match=r"no session on 2026-11-19; it has none before it\. Set STOCKPICK_LAST"):
         window(settings, Founded(7, ("AAPL",)), datetime(2026, 11, 19, 20, 0, tzinfo=UTC))
+
+
+def test_the_settings_give_another_window_once_a_session_has_begun() -> None:
+    settings = Settings(sessions=2)
+    before, opening = window(settings, EXCHANGE, MONDAY_EVENING), datetime(2026, 11, 24, 14, 30, tzinfo=UTC)
+    assert window(settings, EXCHANGE, opening - timedelta(seconds=1)) == before
+    after = window(settings, EXCHANGE, opening)
+    assert after.sessions[:-1] == before.sessions[1:]
+    assert not is_between_sessions(before, opening)
+
+
+@given(st.datetimes(datetime(2026, 11, 20), datetime(2026, 12, 1), timezones=st.just(UTC)))
+def test_a_window_never_changes_within_half_an_hour_of_trading(market: datetime) -> None:
+    found = window(Settings(sessions=2), EXCHANGE, market)
+    half_an_hour = timedelta(minutes=30)
+    trading = any(
+        session.open < market + half_an_hour and market - half_an_hour < session.close for session in found.sessions
+    )
+    if trading:
+        assert not is_between_sessions(found, market)

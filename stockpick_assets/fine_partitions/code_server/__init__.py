@@ -2,8 +2,9 @@
 
     python -m stockpick_assets.fine_partitions.code_server --preload pandas --preload my.definitions <arguments>
 
-takes the arguments of `dagster api grpc`, which it otherwise is, and starts no run in a new interpreter. A changed
-module that is preloaded is seen after a restart. To switch it off, run `dagster api grpc`.
+takes the arguments of `dagster api grpc`, which it otherwise is, and starts no run in a new interpreter. "Reload" in
+the UI asks a `@definitions` function again, in the same process; a changed module is seen after a restart. To switch it
+off, run `dagster api grpc`.
 
 What does not belong here: which modules are worth preloading.
 """
@@ -12,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import uuid
 from collections.abc import Iterable
 from functools import partial
 from multiprocessing import forkserver
@@ -20,14 +22,18 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import Any
 
 import click
+import grpc
 import psutil
 from dagster._cli.api import grpc_command
+from dagster._core.storage.defs_state.base import set_defs_state_storage
 from dagster._grpc import impl, server
-from dagster._grpc.server import DagsterApiServer
+from dagster._grpc.__generated__.dagster_api_pb2 import ReloadCodeReply, ReloadCodeRequest
+from dagster._grpc.server import DagsterApiServer, LoadedRepositories
 
 from stockpick_assets.fine_partitions.overrides import StockMethod, UnsupportedDagster, check
 
-# What starts a run, and takes the context it is started in from `_mp_ctx`.
+# What starts a run, and takes the context it is started in from `_mp_ctx`; and what `ReloadCode` does again: the last
+# method of the two swaps `_loaded_repositories` and `_server_id` under `_reload_lock` too.
 STOCK_METHODS: tuple[StockMethod, ...] = (
     StockMethod(
         DagsterApiServer,
@@ -43,6 +49,14 @@ STOCK_METHODS: tuple[StockMethod, ...] = (
         "start_run_in_subprocess",
         "(serialized_execute_run_args, recon_pipeline, event_queue, termination_event)",
     ),
+    StockMethod(
+        LoadedRepositories,
+        "__init__",
+        "(self, loadable_target_origin, container_image, entry_point, container_context, defs_state_info=None,"
+        " code_location_name=None)",
+    ),
+    StockMethod(DagsterApiServer, "ReloadCode", "(self, _request, _context)"),
+    StockMethod(DagsterApiServer, "ReloadCodeWithState", "(self, request, _context)"),
 )
 
 # What Dagster imports when a run begins, not before; a run without it takes the seconds more, in this order.
@@ -63,7 +77,7 @@ class ColdCodeServer(click.ClickException):
 
 
 class WarmApiServer(DagsterApiServer):
-    """Dagster's own, but for what its runs are started in.
+    """Dagster's own, but for what its runs are started in, and that it reloads.
 
     Raises:
         ColdCodeServer: a module of `preload` could not be imported, or started a thread or opened a connection.
@@ -82,6 +96,26 @@ class WarmApiServer(DagsterApiServer):
         _start_fork_server()
         _require_warm(context, preload)
         self._mp_ctx = context
+        self._location_name: str | None = arguments.get("location_name")
+
+    def ReloadCode(self, _request: ReloadCodeRequest, _context: grpc.ServicerContext) -> ReloadCodeReply:
+        """Load the definitions again from the imported modules; the webserver and the daemon follow the new server id.
+
+        Stock only warns. Raises what loading raises, for the caller to see; what was loaded before is served on.
+        """
+        state = self._instance.defs_state_storage if self._instance else None
+        with self._reload_lock, set_defs_state_storage(state):
+            self._loaded_repositories = LoadedRepositories(
+                self._loadable_target_origin,
+                container_image=self._container_image,
+                entry_point=self._entry_point,
+                container_context=self._container_context,
+                defs_state_info=self._defs_state_info,
+                code_location_name=self._location_name,
+            )
+            self._serializable_load_error = None
+            self._server_id = str(uuid.uuid4())
+        return ReloadCodeReply()
 
 
 def _start_fork_server() -> None:
