@@ -71,7 +71,7 @@ def build_definitions(settings: Settings, wall: datetime, **overrides: Any) -> d
             after_close_sensor(flow, every_job),
             relay_sensor(flow),
             alerts_sensor(flow, settings.alert_threshold),
-            retention_sensor(flow),
+            retention_sensor(flow, timedelta(days=settings.keep_runs_days)),
             upkeep_sensor(flow, timedelta(days=settings.keep_versions_days)),
             window_sensor(flow, partial(window, settings, source)),
         ],

@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     s3_bucket: str = "stockpick"
     s3_region: str = "us-east-1"
     keep_versions_days: int = Field(7, ge=1, description="how long a replaced version of a table can still be read")
+    keep_runs_days: int = Field(7, ge=1, description="how long a run stays that has no partition of the window")
     s3_access_key: SecretStr = SecretStr("")
     s3_secret_key: SecretStr = SecretStr("")
     kafka_bootstrap: str = _local("", 9092)

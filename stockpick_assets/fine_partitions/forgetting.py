@@ -1,16 +1,29 @@
-"""Deletes events and plans from the assets' log, and brings the records of their assets up to date.
+"""Deletes events and plans from the assets' log, with the records of their assets brought up to date, and what runs and
+backfills leave in the database of runs.
 
-Every function works on a connection in a transaction that is alone in writing the assets
-(`FinePartitionsStorage.asset_transaction`). What does not belong here: which events are to go (`storage`, `retention`).
+Functions that change the assets' log work on a connection in a transaction that is alone in writing the assets
+(`FinePartitionsStorage.asset_transaction`). What does not belong here: what is to go (`storage`, `retention`).
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from dagster import AssetKey, DagsterEventType, EventLogEntry, EventLogRecord
+from dagster import AssetKey, DagsterEventType, DagsterRun, EventLogEntry, EventLogRecord
 from dagster._check import not_none
-from dagster._core.storage.event_log.schema import AssetEventTagsTable, AssetKeyTable, SqlEventLogStorageTable
+from dagster._core.storage.event_log.schema import (
+    AssetCheckExecutionsTable,
+    AssetEventTagsTable,
+    AssetKeyTable,
+    SqlEventLogStorageTable,
+)
+from dagster._core.storage.runs.schema import (
+    BackfillTagsTable,
+    BulkActionsTable,
+    RunsTable,
+    RunTagsTable,
+    SnapshotsTable,
+)
 from dagster._serdes import deserialize_value, serialize_value
 from sqlalchemy import delete, select, update
 from sqlalchemy.engine import Connection
@@ -22,6 +35,7 @@ from stockpick_assets.fine_partitions.range_events import whole
 events = SqlEventLogStorageTable
 event_tags = AssetEventTagsTable
 planned = PlannedPartitions
+SHOWN = (DagsterEventType.ASSET_MATERIALIZATION.value, DagsterEventType.ASSET_OBSERVATION.value)
 
 # SQLite binds at most 32,766 variables a statement.
 MOST_VARIABLES = 5_000
@@ -41,10 +55,49 @@ def forget_events(connection: Connection, event_ids: Sequence[int]) -> Deleted:
 
 
 def forget_run(connection: Connection, run_id: str) -> None:
-    """Delete a run's events and their tags, however many."""
+    """Delete a run's events, their tags and the executions of its checks, however many."""
     of_run = select(events.c.id).where(events.c.run_id == run_id)
     connection.execute(delete(event_tags).where(event_tags.c.event_id.in_(of_run)))
     connection.execute(delete(events).where(events.c.run_id == run_id))
+    connection.execute(delete(AssetCheckExecutionsTable).where(AssetCheckExecutionsTable.c.run_id == run_id))
+
+
+def holds_partitions(connection: Connection, run_id: str) -> bool:
+    """Whether an asset's log has a materialization or observation of a run, or a plan of partitions not forgotten."""
+    of_run = select(events.c.id).where(events.c.run_id == run_id, events.c.asset_key.is_not(None))
+    shown = of_run.where(events.c.dagster_event_type.in_(SHOWN)).limit(1)
+    plans = (
+        of_run.outerjoin(planned, planned.c.event_id == events.c.id)
+        .where(events.c.dagster_event_type == DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value)
+        .where(events.c.partition.is_not(None) | (planned.c.partition_keys != pack(())))
+        .limit(1)
+    )
+    return any(connection.execute(query).first() is not None for query in (shown, plans))
+
+
+def forget_traces(connection: Connection, deleted: Collection[DagsterRun]) -> None:
+    """Delete from the database of runs what deleted runs left: their tags, and snapshots that no other run has.
+
+    Stock leaves the tags to a foreign key, which SQLite does not heed unless it is told to, and keeps every snapshot:
+    there is one of the plan for each load of the definitions.
+    """
+    run_ids = [run.run_id for run in deleted]
+    connection.execute(delete(RunTagsTable).where(RunTagsTable.c.run_id.in_(run_ids)))
+    jobs = {run.job_snapshot_id for run in deleted} - {None}
+    plans = {run.execution_plan_snapshot_id for run in deleted} - {None}
+    for snapshot_id in jobs | plans:
+        # A plan's is named in the run's serialized body only.
+        has_it = select(RunsTable.c.id).where(
+            (RunsTable.c.snapshot_id == snapshot_id) | RunsTable.c.run_body.contains(snapshot_id)
+        )
+        if connection.execute(has_it.limit(1)).first() is None:
+            connection.execute(delete(SnapshotsTable).where(SnapshotsTable.c.snapshot_id == snapshot_id))
+
+
+def forget_backfills(connection: Connection, backfill_ids: Collection[str]) -> None:
+    """Delete backfills and their tags from the database of runs."""
+    connection.execute(delete(BackfillTagsTable).where(BackfillTagsTable.c.backfill_id.in_(backfill_ids)))
+    connection.execute(delete(BulkActionsTable).where(BulkActionsTable.c.key.in_(backfill_ids)))
 
 
 def forget_partitions(connection: Connection, asset_key: AssetKey, partition_keys: Collection[str]) -> None:

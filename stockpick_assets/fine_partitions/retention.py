@@ -1,4 +1,4 @@
-"""Forgets partitions that left the window, and old runs, in short transactions while other processes read and write.
+"""Forgets partitions that left the window, old runs and backfills, in short transactions while others read and write.
 
 What does not belong here: how events are deleted (`forgetting`), and when it is time.
 """
@@ -7,17 +7,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from dagster import AssetKey, DagsterEventType, DagsterInstance, RunsFilter
+from dagster import AssetKey, DagsterEventType, DagsterInstance, DagsterRun, PartitionsDefinition, RunsFilter
+from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionsFilter
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
+from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from sqlalchemy import select
 
 from stockpick_assets.fine_partitions import forgetting
 from stockpick_assets.fine_partitions.storage import ASSET_EVENTS, FinePartitionsStorage
 
 events = SqlEventLogStorageTable
-
-RUNS_A_PAGE = 100
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,7 @@ def forget_partitions_before(instance: DagsterInstance, asset_keys: Iterable[Ass
     Raises:
         TypeError: the instance's event log is not one of this package's.
     """
-    event_log = instance.event_log_storage
-    if not isinstance(event_log, FinePartitionsStorage):
-        raise TypeError(
-            f"partitions can be forgotten in an event log of fine_partitions, and this instance's is a"
-            f" {type(event_log).__name__}: name ours in dagster.yaml"
-        )
+    event_log = _event_log(instance)
     forgotten = Forgotten()
     for asset_key in asset_keys:
         of_asset = Forgotten()
@@ -90,15 +86,53 @@ def _forget_events(
             forgotten += Forgotten(deleted.events, deleted.tags)
 
 
-def forget_runs_before(instance: DagsterInstance, created_before: datetime) -> int:
-    """Delete the finished runs created before a time, with all their events; how many.
+def forget_runs_before(instance: DagsterInstance, created_before: datetime, most: int | None = None) -> int:
+    """Delete finished runs created before a time, oldest first and `most` at a time; how many.
 
-    The materializations of a run go with it, those of partitions still in the window too.
+    A run stays as long as a partition has something of it: a materialization, an observation, or a plan that is the
+    partition's status. With a run go its events, tags and captured output, and the snapshots of its job and plan that
+    no other run has.
     """
-    old = RunsFilter(statuses=list(FINISHED_STATUSES), created_before=created_before)
-    deleted = 0
-    while runs := instance.get_runs(old, limit=RUNS_A_PAGE):
-        for run in runs:
-            instance.delete_run(run.run_id)
-        deleted += len(runs)
-    return deleted
+    run_ids = instance.get_run_ids(RunsFilter(statuses=list(FINISHED_STATUSES), created_before=created_before))
+    runs = instance.run_storage
+    deleted: list[DagsterRun] = []
+    for run_id in reversed(run_ids):
+        if len(deleted) == most:
+            break
+        with _event_log(instance).index_connection() as connection:
+            if forgetting.holds_partitions(connection, run_id):
+                continue
+        run = instance.get_run_by_id(run_id)
+        if run is not None:
+            instance.delete_run(run_id)
+            instance.compute_log_manager.delete_logs(prefix=[run_id])
+            deleted.append(run)
+    if deleted and isinstance(runs, SqlRunStorage):
+        with runs.connect() as connection:
+            forgetting.forget_traces(connection, deleted)
+    return len(deleted)
+
+
+def forget_backfills_before(instance: DagsterInstance, created_before: datetime) -> int:
+    """Delete finished backfills created before a time, with their tags; how many. Their runs stay."""
+    finished = BulkActionsFilter(statuses=BULK_ACTION_TERMINAL_STATUSES, created_before=created_before)
+    backfill_ids = [backfill.backfill_id for backfill in instance.get_backfills(finished)]
+    if backfill_ids and isinstance(instance.run_storage, SqlRunStorage):
+        with instance.run_storage.connect() as connection:
+            forgetting.forget_backfills(connection, backfill_ids)
+    return len(backfill_ids)
+
+
+def rebuild_status_cache(instance: DagsterInstance, asset_key: AssetKey, partitions_def: PartitionsDefinition) -> None:
+    """Count an asset's partitions by status again, which the next viewer of its page would otherwise wait for."""
+    get_and_update_asset_status_cache_value(instance, asset_key, partitions_def)
+
+
+def _event_log(instance: DagsterInstance) -> FinePartitionsStorage:
+    event_log = instance.event_log_storage
+    if not isinstance(event_log, FinePartitionsStorage):
+        raise TypeError(
+            f"partitions and runs can be forgotten in an event log of fine_partitions, and this instance's is a"
+            f" {type(event_log).__name__}: name ours in dagster.yaml"
+        )
+    return event_log

@@ -1,41 +1,67 @@
-"""Forgets what Dagster knows of partitions that left the window. The tables keep their rows, and training reads them.
+"""Forgets what Dagster knows of partitions that left the window, and of old runs. The tables keep their rows, and
+training reads them.
 
-What does not belong here: how it is forgotten (fine_partitions/retention.py), and old versions of tables (upkeep.py).
+What does not belong here: how it is forgotten (fine_partitions/retention.py), old versions of tables (upkeep.py), and
+ticks, which Dagster's daemon deletes as `retention` in dagster.yaml says.
 """
 
 import json
+from datetime import timedelta
 
 import dagster as dg
 
 from stockpick_assets.assets.flow import Flow
-from stockpick_assets.core.market_hours import minute_label
-from stockpick_assets.fine_partitions.retention import forget_partitions_before
+from stockpick_assets.fine_partitions.retention import (
+    forget_backfills_before,
+    forget_partitions_before,
+    forget_runs_before,
+    rebuild_status_cache,
+)
 from stockpick_assets.fine_partitions.storage import FinePartitionsStorage
-from stockpick_assets.jobs import FLOW
+from stockpick_assets.jobs import FLOW, RETURN_MODEL, TRAINING_SET
+from stockpick_assets.resources.now import Now
+
+RUNS = "runs"
+# 9 s of the 60 that Dagster gives a tick, at 20 ms a run with nothing else at work.
+RUNS_A_TICK = 450
 
 
-def retention_sensor(flow: Flow) -> dg.SensorDefinition:
-    """The sensor `retention`. Its cursor is, by asset, the first minute of the window that it has seen to.
+def retention_sensor(flow: Flow, keep_runs: timedelta) -> dg.SensorDefinition:
+    """The sensor `retention`. Its cursor is, by asset and for the runs, the window's first session it has seen to.
 
-    One asset a tick: a session of 39,000 partitions takes 1.2 to 1.7 s, and Dagster gives a tick 60 s.
+    One asset a tick: a session of 39,000 partitions takes 1.2 to 1.7 s, and counting those that stay 2.5 s, which the
+    first viewer of the asset's page would wait for. keep_runs: the age from which a run goes, once it has nothing of a
+    partition of the window.
     """
-    first = minute_label(flow.window.sessions[0].open)
+    first = flow.window.sessions[0].label()
+    partitions: dict[str, dg.PartitionsDefinition] = {
+        **dict.fromkeys(FLOW, flow.window.ticker_minutes),
+        **dict.fromkeys((TRAINING_SET, RETURN_MODEL), flow.window.session_partitions),
+    }
 
     @dg.sensor(
         name="retention",
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Forgets the partitions that left the window; the tables keep their rows.",
+        description="Forgets the partitions that left the window and old runs; the tables keep their rows.",
     )
-    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        if not isinstance(context.instance.event_log_storage, FinePartitionsStorage):
+    def sensor(context: dg.SensorEvaluationContext, now: dg.ResourceParam[Now]) -> dg.SensorResult:
+        instance = context.instance
+        if not isinstance(instance.event_log_storage, FinePartitionsStorage):
             return dg.SensorResult(skip_reason="Dagster's own event log keeps what it knows of every partition.")
         done: dict[str, str] = json.loads(context.cursor or "{}")
-        asset = next((asset for asset in FLOW if done.get(asset) != first), None)
-        if asset is None:
-            return dg.SensorResult(skip_reason=f"Nothing is left of the time before {first} New York.")
-        forgotten = forget_partitions_before(context.instance, [flow.key(asset)], first)
-        said = f"{flow.source}/{asset}: {forgotten.events:,} events before {first} New York forgotten."
-        return dg.SensorResult(skip_reason=said, cursor=json.dumps(done | {asset: first}))
+        asset = next((asset for asset in partitions if done.get(asset) != first), None)
+        if asset is not None:
+            forgotten = forget_partitions_before(instance, [flow.key(asset)], first)
+            rebuild_status_cache(instance, flow.key(asset), partitions[asset])
+            said = f"{flow.source}/{asset}: {forgotten.events:,} events before {first} forgotten."
+            return dg.SensorResult(skip_reason=said, cursor=json.dumps(done | {asset: first}))
+        if done.get(RUNS) != first:
+            old = now.wall() - keep_runs
+            runs, backfills = forget_runs_before(instance, old, RUNS_A_TICK), forget_backfills_before(instance, old)
+            said = f"{runs} runs and {backfills} backfills older than {keep_runs.days} days forgotten."
+            done |= {RUNS: first} if runs < RUNS_A_TICK else {}
+            return dg.SensorResult(skip_reason=said, cursor=json.dumps(done))
+        return dg.SensorResult(skip_reason=f"Nothing is left of the time before {first}.", cursor=context.cursor)
 
     return sensor

@@ -1,17 +1,30 @@
 """Partitions that left the window are forgotten, whatever became of them, and those that are in it stay."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.storage.runs.schema import RunTagsTable, SnapshotsTable
+from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
+from sqlalchemy import func, select
 
 from stockpick_assets.fine_partitions import forgetting
-from stockpick_assets.fine_partitions.retention import Forgotten, forget_partitions_before, forget_runs_before
+from stockpick_assets.fine_partitions.retention import (
+    Forgotten,
+    forget_backfills_before,
+    forget_partitions_before,
+    forget_runs_before,
+    rebuild_status_cache,
+)
+from stockpick_assets_tests.fine_partitions.conftest import OURS
 from stockpick_assets_tests.fine_partitions.flows import (
     DOWNSTREAM,
     FIRST,
     MIDDLE,
+    PARTITIONS,
     UPSTREAM,
     failing,
     keys,
@@ -22,7 +35,9 @@ from stockpick_assets_tests.fine_partitions.flows import (
 )
 
 SECOND_MINUTE = "2024-06-03 09:31"
+AFTER = "2024-06-04"
 KEPT = sorted(key for key in keys() if key >= SECOND_MINUTE)
+SOON = datetime.now(UTC) + timedelta(hours=1)
 
 
 @pytest.fixture(params=[1, 5_000], ids=["event by event", "at once"])
@@ -72,20 +87,100 @@ def test_a_run_goes_on_while_partitions_are_forgotten(ours: dg.DagsterInstance) 
     assert statuses(ours, DOWNSTREAM)["materialized"] == sorted(keys())
 
 
-def test_old_runs_are_forgotten_and_unfinished_ones_are_not(ours: dg.DagsterInstance) -> None:
+def test_a_run_stays_as_long_as_a_partition_has_something_of_it(ours: dg.DagsterInstance) -> None:
+    made = run(ours).run_id
+    failed = run(ours, upstream=failing).run_id
+
+    assert forget_runs_before(ours, SOON) == 0
+    forget_partitions_before(ours, [UPSTREAM, DOWNSTREAM], SECOND_MINUTE)
+    assert forget_runs_before(ours, SOON) == 0
+    assert statuses(ours, UPSTREAM) == {"materialized": KEPT, "failed": KEPT, "in progress": []}
+
+    forget_partitions_before(ours, [UPSTREAM, DOWNSTREAM], AFTER)
+    assert forget_runs_before(ours, SOON, most=1) == 1
+    assert [each.run_id for each in ours.get_runs()] == [failed]
+    assert forget_runs_before(ours, SOON) == 1
+    assert not ours.all_logs(made) and not ours.all_logs(failed)
+
+
+def test_a_run_that_is_not_finished_or_not_old_is_not_forgotten(ours: dg.DagsterInstance) -> None:
     counted: list[int] = []
 
     def forgets(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
-        counted.append(forget_runs_before(ours, datetime.now(UTC) + timedelta(hours=1)))
+        forget_partitions_before(ours, [UPSTREAM, DOWNSTREAM], AFTER)
+        counted.append(forget_runs_before(ours, SOON))
         return materialized(context)
 
-    run(ours, first=MIDDLE)
+    run(ours)
     under_way = run(ours, downstream=forgets)
 
     assert under_way.success and counted == [1]
     assert [each.run_id for each in ours.get_runs()] == [under_way.run_id]
+    forget_partitions_before(ours, [UPSTREAM, DOWNSTREAM], AFTER)
     assert forget_runs_before(ours, datetime.now(UTC) - timedelta(hours=1)) == 0
-    assert [each["run"] for each in materializations(ours, UPSTREAM, MIDDLE)] == [under_way.run_id]
+
+
+def test_with_its_last_run_a_snapshot_and_every_tag_go(ours: dg.DagsterInstance) -> None:
+    runs = ours.run_storage
+    assert isinstance(runs, SqlRunStorage)
+    tables = (RunTagsTable, SnapshotsTable)
+
+    def rows() -> list[int]:
+        with runs.connect() as connection:
+            return [connection.execute(select(func.count()).select_from(table)).scalar_one() for table in tables]
+
+    run(ours)
+    of_one = rows()
+    run(ours, first=MIDDLE)
+    assert rows()[1] == of_one[1]
+
+    forget_partitions_before(ours, [UPSTREAM, DOWNSTREAM], AFTER)
+    assert forget_runs_before(ours, SOON, most=1) == 1
+    assert rows() == of_one
+    assert forget_runs_before(ours, SOON) == 1
+    assert rows() == [0, 0]
+
+
+def test_with_a_run_its_output_goes(tmp_path: Path) -> None:
+    event_log = OURS | {"config": {"base_dir": str(tmp_path / "events")}}
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"event_log_storage": event_log}) as instance:
+        made = run(instance, tags={"dagster/partition": FIRST}).run_id
+        assert list((tmp_path / "storage" / made).rglob("*.err"))
+
+        forget_partitions_before(instance, [UPSTREAM, DOWNSTREAM], AFTER)
+        assert forget_runs_before(instance, SOON) == 1
+
+        assert not (tmp_path / "storage" / made).exists()
+
+
+def test_finished_backfills_go_and_others_stay(ours: dg.DagsterInstance) -> None:
+    for status in (BulkActionStatus.REQUESTED, BulkActionStatus.COMPLETED_SUCCESS):
+        ours.add_backfill(
+            PartitionBackfill(
+                backfill_id=status.value,
+                partition_set_origin=None,
+                status=status,
+                from_failure=False,
+                tags={"why": "test"},
+                backfill_timestamp=datetime(2024, 6, 3, tzinfo=UTC).timestamp(),
+            )
+        )
+
+    assert forget_backfills_before(ours, datetime(2024, 6, 2, tzinfo=UTC)) == 0
+    assert forget_backfills_before(ours, datetime(2024, 6, 4, tzinfo=UTC)) == 1
+    assert [backfill.backfill_id for backfill in ours.get_backfills()] == [BulkActionStatus.REQUESTED.value]
+
+
+def test_a_status_cache_is_there_before_anyone_asks(ours: dg.DagsterInstance) -> None:
+    run(ours)
+    forget_partitions_before(ours, [UPSTREAM], SECOND_MINUTE)
+
+    rebuild_status_cache(ours, UPSTREAM, PARTITIONS)
+
+    (record,) = ours.get_asset_records([UPSTREAM])
+    assert record.asset_entry.cached_status is not None
+    subset = record.asset_entry.cached_status.deserialize_materialized_partition_subsets(PARTITIONS)
+    assert sorted(subset.get_partition_keys()) == KEPT
 
 
 def test_another_event_log_is_refused() -> None:
