@@ -5,13 +5,25 @@ import os
 import re
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
+import psutil
 import pytest
 import yaml
+from dagster_postgres.run_storage import PostgresRunStorage
+from dagster_postgres.schedule_storage import PostgresScheduleStorage
+from sqlalchemy import make_url
 
+from stockpick_assets.fine_partitions import remove
+from stockpick_assets.services.dagster import WITHOUT_THREADS, CodeServer, code_server
+from stockpick_assets.services.process import free_ports
 from stockpick_assets.settings import Settings
+from stockpick_assets_tests.fine_partitions.code_servers import until
+from stockpick_assets_tests.fine_partitions.flows import UPSTREAM, keys, run, statuses
+from stockpick_assets_tests.fine_partitions.postgres import cluster, new_database
 
 ROOT = Path(__file__).parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
@@ -124,6 +136,47 @@ def test_every_dependency_is_accounted_for() -> None:
     names = {text.value for value in named for text in ast.walk(value) if isinstance(text, ast.Constant)} - {"dev"}
     assert len(names) > 20
     assert {name for name in names if f"`{name}`" not in document} == set()
+
+
+def test_the_containers_keep_dagsters_records_in_postgres_with_ranges_of_partitions(tmp_path: Path) -> None:
+    told = yaml.safe_load((ROOT / "docker" / "dagster.yaml").read_text(encoding="utf-8"))
+    with cluster() as server:
+        address = new_database(server)
+        for storage in ("run_storage", "schedule_storage", "event_log_storage"):
+            assert set(told[storage]["config"]["postgres_db"]) == {
+                *("scheme", "hostname", "port", "db_name", "username", "password")
+            }
+            assert make_url(address).drivername == told[storage]["config"]["postgres_db"]["scheme"]
+            told[storage] = told[storage] | {"config": {"postgres_url": address}}
+        (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
+        try:
+            with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+                instance.upgrade()
+                assert run(instance).success
+                assert statuses(instance, UPSTREAM)["materialized"] == sorted(keys())
+                assert type(instance.run_storage) is PostgresRunStorage
+                assert type(instance.schedule_storage) is PostgresScheduleStorage
+        finally:
+            remove()
+    assert [path.name for path in tmp_path.iterdir()] == ["dagster.yaml"]
+
+
+def test_the_code_server_of_a_container_is_the_one_of_this_machine_on_every_address(tmp_path: Path) -> None:
+    service = SERVICES["dagster-code"]
+    (port,) = free_ports(1)
+    environment = os.environ | {
+        "DAGSTER_HOME": str(tmp_path),
+        "STOCKPICK_HOME": str(tmp_path),
+        "STOCKPICK_DAGSTER_CODE_SERVER": f"dagster-code:{port}",
+    }
+    with subprocess.Popen([sys.executable, *service["command"][1:]], cwd=ROOT, env=environment) as process:
+        try:
+            until(lambda: CodeServer().healthy(Settings(dagster_code_server=f"127.0.0.1:{port}")))
+            served = psutil.Process(process.pid)
+            assert served.cmdline()[1:] == list(code_server("0.0.0.0", port))[1:]
+            assert served.environ().items() >= WITHOUT_THREADS.items()
+        finally:
+            process.terminate()
 
 
 def _make_secrets(folder: Path) -> None:

@@ -17,8 +17,6 @@ from stockpick_assets.services.service import Service, ServiceError
 from stockpick_assets.settings import Settings
 
 PROJECT = Path(stockpick_assets.__file__).parents[1]
-# Of a run's partitions that many events are written at once; Dagster's own default is one.
-EVENTS_AT_ONCE = 5000
 # Imported once, for every run that the code server starts; a run without it takes the seconds more, in this order.
 PRELOAD = (
     "stockpick_assets.fine_partitions",  # 0.03: the event log of dagster.yaml
@@ -67,6 +65,17 @@ def answer(address: str, question: Mapping[str, Any] | None = None) -> Any:
         return None
 
 
+def code_server(host: str, port: int) -> Sequence[str]:
+    """The command of a code server that listens on host and port."""
+    served = ["--module-name", "stockpick_assets.definitions", "--location-name", "stockpick"]
+    place = ["--host", host, "--port", str(port)]
+    if sys.platform != "linux":
+        # System libraries of macOS may crash in a process that was forked, for which Python gave it up there.
+        return [sys.executable, "-m", "dagster", "api", "grpc", *served, *place]
+    preload = [argument for module in PRELOAD for argument in ("--preload", module)]
+    return [sys.executable, "-m", "stockpick_assets.fine_partitions.code_server", *preload, *served, *place]
+
+
 class _Dagster(Service):
     def environment(self, settings: Settings) -> Mapping[str, str]:
         return _environment(settings)
@@ -86,8 +95,7 @@ class CodeServer(_Dagster):
 
     def arguments(self, settings: Settings) -> Sequence[str]:
         instance_environment(settings)
-        server = [sys.executable, "-m", *_code_server(), "--module-name", "stockpick_assets.definitions"]
-        return [*server, "--host", "127.0.0.1", "--port", str(self.port(settings)), "--location-name", "stockpick"]
+        return code_server("127.0.0.1", self.port(settings))
 
     def healthy(self, settings: Settings) -> bool:
         import grpc
@@ -146,22 +154,11 @@ class Daemon(_Dagster):
         )
 
 
-def _code_server() -> Sequence[str]:
-    if sys.platform != "linux":
-        # System libraries of macOS may crash in a process that was forked, for which Python gave it up there.
-        return ["dagster", "api", "grpc"]
-    return [
-        "stockpick_assets.fine_partitions.code_server",
-        *(argument for module in PRELOAD for argument in ("--preload", module)),
-    ]
-
-
 def _environment(settings: Settings) -> dict[str, str]:
     home = settings.home.absolute() / "dagster"
     host, port = CodeServer().endpoint(settings)
     return settings.environment() | {
         "DAGSTER_HOME": str(home),
-        "DAGSTER_EVENT_BATCH_SIZE": str(EVENTS_AT_ONCE),
         "EVENT_LOG_DIR": str(home / "history" / "runs"),
         "CODE_SERVER_HOST": host,
         "CODE_SERVER_PORT": str(port),
