@@ -40,6 +40,8 @@ LAST_SESSION = date(2026, 11, 20)
 WINDOW_SESSIONS = 5
 # Runs are kept 7 days, which are 5 sessions, and ticks of a sensor that had nothing to do one.
 RUN_SESSIONS, TICK_SESSIONS = 5, 1
+# The window is full, and what left it has been forgotten for five sessions.
+EARLY = 10
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 PARTS = {
     "event_log": "history/runs/*",
@@ -114,9 +116,7 @@ def trade(instance: dg.DagsterInstance, window: Window, session: Session, live_r
 
 def forget(instance: dg.DagsterInstance, window: Window, runs_before: datetime, ticks_before: datetime) -> int:
     """What the sensor `retention` and Dagster's daemon do after the window has moved; the number of runs that went."""
-    for key in ASSETS:
-        retention.forget_partitions_before(instance, [key], window.sessions[0].label())
-        retention.rebuild_status_cache(instance, key, window.ticker_minutes)
+    retention.forget_partitions_before(instance, ASSETS, window.sessions[0].label())
     runs = retention.forget_runs_before(instance, runs_before)
     retention.forget_backfills_before(instance, runs_before)
     instance.purge_ticks("sensor", "sensor", ticks_before.timestamp(), [TickStatus.SKIPPED])
@@ -159,10 +159,12 @@ def main() -> None:
     """Let the sessions go by and compare the disk after ten of them with the disk after all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=int, default=60, help="sessions that go by, more than ten (60)")
-    parser.add_argument("--tickers", type=int, default=10, help="tickers (10)")
-    parser.add_argument("--live-runs", type=int, default=20, help="live minutes a session, a run each (20)")
-    parser.add_argument("--ticks", type=int, default=200, help="ticks of a sensor a session (200)")
+    parser.add_argument("--tickers", type=int, default=4, help="tickers (4)")
+    parser.add_argument("--live-runs", type=int, default=4, help="live minutes a session, a run each (4)")
+    parser.add_argument("--ticks", type=int, default=100, help="ticks of a sensor a session (100)")
     arguments = parser.parse_args()
+    if arguments.sessions <= EARLY:
+        parser.error(f"--sessions must be more than {EARLY}: the disk is compared with that after {EARLY}")
     logging.disable(logging.ERROR)
     tickers = tuple(f"T{number:03d}" for number in range(arguments.tickers))
     sessions = sessions_until(LAST_SESSION, arguments.sessions + WINDOW_SESSIONS)
@@ -195,12 +197,16 @@ def main() -> None:
                 sys.stdout.flush()
     report: dict[str, float] = {"sessions": arguments.sessions, "partitions_a_session": 5 * 390 * len(tickers)}
     for part in PARTS:
-        early, late = disk[9][part], disk[-1][part]
-        report |= {f"{part}_after_10_mb": early / 1e6, f"{part}_at_end_mb": late / 1e6, f"{part}_ratio": late / early}
-    dagsters = [sum(size for part, size in sizes.items() if part != "tables") for sizes in (disk[9], disk[-1])]
-    report |= {"dagster_after_10_mb": dagsters[0] / 1e6, "dagster_at_end_mb": dagsters[1] / 1e6}
+        early, late = disk[EARLY - 1][part], disk[-1][part]
+        report |= {
+            f"{part}_after_{EARLY}_mb": early / 1e6,
+            f"{part}_at_end_mb": late / 1e6,
+            f"{part}_ratio": late / early,
+        }
+    dagsters = [sum(size for part, size in sizes.items() if part != "tables") for sizes in (disk[EARLY - 1], disk[-1])]
+    report |= {f"dagster_after_{EARLY}_mb": dagsters[0] / 1e6, "dagster_at_end_mb": dagsters[1] / 1e6}
     report["dagster_ratio"] = dagsters[1] / dagsters[0]
-    for name, number in (("after_10", 9), ("at_end", -1)):
+    for name, number in ((f"after_{EARLY}", EARLY - 1), ("at_end", -1)):
         report[f"tables_{name}_over_newest_version"] = disk[number]["tables"] / live_bytes[number]
     sys.stdout.write(json.dumps({name: round(figure, 3) for name, figure in report.items()}) + "\n")
 
