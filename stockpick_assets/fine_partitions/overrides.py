@@ -5,6 +5,7 @@ of them when it is made, as its `overrides` setting says. What does not belong h
 """
 
 import inspect
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from dagster._core.execution.plan import execute_step
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
 from stockpick_assets.fine_partitions.emission import emit_range
-from stockpick_assets.fine_partitions.key_parts import key_of_parts, valid_parts
+from stockpick_assets.fine_partitions.key_parts import matrix_by_parts, valid_parts
 from stockpick_assets.fine_partitions.keys import expand_once, last_of_each, list_between, list_once
 from stockpick_assets.fine_partitions.rectangles import ranges_as_rectangles
 from stockpick_assets.fine_partitions.stretches import runs_of_stretches
@@ -80,10 +81,6 @@ OVERRIDES: tuple[Override, ...] = (
     ),
     Override(StockMethod(MultiPartitionsDefinition, "get_last_partition_key", "(self)"), last_of_each),
     Override(
-        StockMethod(MultiPartitionsDefinition, "get_partition_key_from_str", "(self, partition_key_str)"),
-        key_of_parts,
-    ),
-    Override(
         StockMethod(MultiPartitionsDefinition, "filter_valid_partition_keys", "(self, partition_keys)"),
         valid_parts,
     ),
@@ -109,6 +106,18 @@ OVERRIDES: tuple[Override, ...] = (
         emit_range,
     ),
 )
+
+GRAPHQL_ASSETS = "dagster_graphql.implementation.fetch_assets"
+
+
+def of_webserver() -> tuple[Override, ...]:
+    """Those of Dagster's GraphQL, in a process that has imported it: a run does not, and need not have it installed."""
+    fetch_assets = sys.modules.get(GRAPHQL_ASSETS)
+    if fetch_assets is None:
+        return ()
+    signature = "(subsets, partitions_def, dynamic_partitions_store, build_secondary_dim)"
+    return (Override(StockMethod(fetch_assets, "build_multi_partition_ranges_generic", signature), matrix_by_parts),)
+
 
 # What a storage overrides by being a subclass, and the private methods it calls: checked, whatever the switch says.
 # Those of one database are beside its storage.
@@ -167,6 +176,7 @@ def install(overrides: tuple[Override, ...] = OVERRIDES) -> None:
     with _lock:
         if _replaced:
             return
+        overrides = (*overrides, *of_webserver())
         check(tuple(override.stock for override in overrides))
         for override in overrides:
             owner, name = override.stock.owner, override.stock.name

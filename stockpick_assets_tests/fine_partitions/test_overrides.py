@@ -1,13 +1,22 @@
 """Overrides are put in place only over the Dagster they were written for, and can be switched off."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster_graphql.implementation import fetch_assets
 
 from stockpick_assets.fine_partitions import FinePartitionsSqliteStorage, UnsupportedDagster, install, remove
-from stockpick_assets.fine_partitions.overrides import OVERRIDES, SQL_METHODS, StockMethod, check
+from stockpick_assets.fine_partitions.overrides import (
+    GRAPHQL_ASSETS,
+    OVERRIDES,
+    SQL_METHODS,
+    StockMethod,
+    check,
+    of_webserver,
+)
 from stockpick_assets.fine_partitions.postgres_storage import POSTGRES_METHODS
 from stockpick_assets.fine_partitions.sqlite_storage import SQLITE_METHODS
 from stockpick_assets.fine_partitions.storage import FinePartitionsStorage
@@ -41,7 +50,29 @@ def test_overrides_replace_every_method_of_the_table_and_are_taken_out_whole() -
 
 
 def test_the_installed_dagster_is_the_one_the_table_was_written_for() -> None:
-    check(tuple(each.stock for each in OVERRIDES) + SQL_METHODS + SQLITE_METHODS + POSTGRES_METHODS)
+    overridden = (*OVERRIDES, *of_webserver())
+    check(tuple(each.stock for each in overridden) + SQL_METHODS + SQLITE_METHODS + POSTGRES_METHODS)
+
+
+def test_in_a_process_with_dagsters_graphql_its_method_is_replaced_too() -> None:
+    remove()
+    (graphql,) = of_webserver()
+    install()
+    assert graphql.stock.owner is fetch_assets
+    assert hasattr(getattr(fetch_assets, graphql.stock.name), "__wrapped__")
+
+    remove()
+
+    assert not hasattr(getattr(fetch_assets, graphql.stock.name), "__wrapped__")
+
+
+def test_dagsters_graphql_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, GRAPHQL_ASSETS)
+
+    install()
+
+    assert all(in_place())
+    assert GRAPHQL_ASSETS not in sys.modules
 
 
 def test_a_changed_signature_is_refused_by_name_and_nothing_is_replaced() -> None:
