@@ -6,14 +6,16 @@ another database (`storage`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from dagster import AssetKey, EventLogEntry, Field, StringSource
+from dagster import AssetKey, DagsterEventType, EventLogEntry, Field, StringSource
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.event_api import EventHandlerFn
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
     INDEX_SHARD_NAME,
     SqliteEventLogStorage,
@@ -44,6 +46,7 @@ SQLITE_METHODS: tuple[StockMethod, ...] = (
         SqliteEventLogStorageWatchdog, "__init__", "(self, event_log_storage, run_id, callback, cursor, **kwargs)"
     ),
     StockMethod(SqliteEventLogStorageWatchdog, "_process_log", "(self)"),
+    StockMethod(SqliteEventLogStorage, "get_asset_keys_for_run", "(self, run_id, of_type=None)"),
     StockMethod(SqliteEventLogStorage, "wipe", "(self)"),
     StockMethod(SqliteEventLogStorage, "dispose", "(self)"),
 )
@@ -131,6 +134,15 @@ class FinePartitionsSqliteStorage(FinePartitionsStorage, SqliteEventLogStorage):
         connection.execute(insert_range(self._event_to_row(event), partition_keys))
         last_id = connection.execute(select(func.max(events.c.id))).scalar_one()
         return range(last_id - len(partition_keys) + 1, last_id + 1)
+
+    def get_asset_keys_for_run(
+        self, run_id: str, of_type: DagsterEventType | set[DagsterEventType] | None = None
+    ) -> AbstractSet[AssetKey]:
+        """The assets a run planned or materialized, of which its own log has an event each.
+
+        A run's page asks for them; found from the partitions they take 1.6 s for a session of five assets.
+        """
+        return SqlEventLogStorage.get_asset_partitions_for_run(self, run_id, of_type).keys()
 
     def write_to_run(self, events_of_run: Sequence[EventLogEntry]) -> None:
         """See `FinePartitionsStorage`; a run's own log is a file."""

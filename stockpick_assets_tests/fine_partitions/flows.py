@@ -167,7 +167,10 @@ def about(instance: dg.DagsterInstance, runs: Sequence[str]) -> dict[str, Any]:
         }
     answers["runs"] = [
         {
-            of_type.value: event_log.get_asset_partitions_for_run(run_id, of_type)
+            of_type.value: (
+                event_log.get_asset_partitions_for_run(run_id, of_type),
+                set(event_log.get_asset_keys_for_run(run_id, of_type)),
+            )
             for of_type in (
                 dg.DagsterEventType.ASSET_MATERIALIZATION,
                 dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
