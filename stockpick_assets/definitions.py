@@ -106,16 +106,17 @@ def resources(settings: Settings, source: MarketData, flow: Flow) -> dict[str, A
         root=settings.store_root,
     )
     pyspark = RunSpark(spark_config={"spark.remote": settings.spark_remote, "spark.sql.session.timeZone": "UTC"})
+    now = Now(settings.clock)
     kafka = Kafka(settings.kafka_bootstrap, settings.kafka_security())
     return {
         "market_data": source,
-        "now": Now(settings.clock),
+        "now": now,
         "tables": tables,
         "pyspark": pyspark,
         "relay": Relay(flow.source, flow.window.tickers, settings.clock, kafka.outbox),
         "code_server": CodeServer(settings.dagster_code_server),
         "notifier": Notifier(settings.alert_urls.get_secret_value()),
-        "io_manager": TableIOManager(tables=tables),
+        "io_manager": TableIOManager(tables=tables, now=now),
         "model_io_manager": ModelIOManager(tables=tables, pyspark=pyspark),
     }
 

@@ -5,8 +5,9 @@ It refuses to write rows that the run has no partition for, another schema than 
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from time import monotonic
@@ -22,19 +23,27 @@ from pyspark.ml import PipelineModel
 from stockpick_assets import __version__
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import (
+    MINUTE,
     minute_from_label,
     minute_label,
     session_before,
     session_of,
 )
 from stockpick_assets.core.schemas import RAW_PRICES, RETURN_MODEL, TABLES
+from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.spark.scoring import Model, load, save
-from stockpick_assets.store import Store, TableMissing
+from stockpick_assets.store import CommitRefused, Store, TableMissing, versions_read
 
 EXTENT = "extent"
 # A row that was answered again and came out the same in all of these is no new version of the bar.
 BAR_COLUMNS = ("open", "high", "low", "close", "volume", "reason")
+
+
+# Of an append before which another run was first: with three runs of a minute each at one time, two at most.
+REPETITIONS = 10
+# Of a run whose newest minute closed within it, the time from the close to each commit is worth seeing.
+LIVE_WITHIN = timedelta(hours=1)
 
 
 class RefusedRows(StockpickError):
@@ -93,6 +102,7 @@ class TableIOManager(dg.ConfigurableIOManager):
     """Arrow tables in and out of the Delta table that has the asset's name."""
 
     tables: dg.ResourceDependency[Tables]
+    now: dg.ResourceDependency[Now]
     _since: float = PrivateAttr(default_factory=monotonic)  # the last commit of the run, or its beginning
 
     def handle_output(self, context: dg.OutputContext, obj: pa.Table) -> None:
@@ -106,17 +116,25 @@ class TableIOManager(dg.ConfigurableIOManager):
         _check(obj, name, bounds, store.source)
         metadata = commit_metadata(context.run_id, keys)
         if name == RAW_PRICES.name:
-            new = _new_versions(store, obj, bounds)
-            version = store.append(name, new, metadata) if new.num_rows else store.version(name)
-            context.add_output_metadata({"new versions": new.num_rows})
+            version, new_versions = _append_new_versions(store, obj, bounds, metadata)
+            context.add_output_metadata({"new versions": new_versions})
         else:
             version = store.replace(name, obj, bounds.sql(), metadata)
-        context.add_output_metadata({"table": store.uri(name), "table version": version} | self._speed(obj.num_rows))
+        committed = {"table": store.uri(name), "table version": version}
+        context.add_output_metadata(committed | self._speed(obj.num_rows) | self._latency(bounds))
 
     def _speed(self, rows: int) -> dict[str, float]:
         """Metadata of a commit: the seconds since the run's last one, for its rows."""
         seconds, self._since = monotonic() - self._since, monotonic()
         return {"seconds": round(seconds, 3), "rows/s": round(rows / seconds)}
+
+    def _latency(self, bounds: Bounds) -> dict[str, float]:
+        """Metadata of a commit of live minutes: the seconds of wall time since the newest one closed."""
+        if bounds.minutes is None:
+            return {}
+        closed = self.now.clock.wall_at(bounds.minutes[1] + MINUTE)
+        since = self.now.wall() - closed
+        return {"seconds after close": round(since.total_seconds(), 3)} if since < LIVE_WITHIN else {}
 
     def load_input(self, context: dg.InputContext) -> pa.Table:
         """The rows that the input's extent names, in key order.
@@ -238,14 +256,34 @@ def _check(rows: pa.Table, name: str, bounds: Bounds, source: str) -> None:
             )
 
 
-def _new_versions(store: Store, rows: pa.Table, bounds: Bounds) -> pa.Table:
-    """The rows whose bar is not the newest one stored already."""
+def _append_new_versions(store: Store, rows: pa.Table, bounds: Bounds, metadata: Mapping[str, str]) -> tuple[int, int]:
+    """Append the rows whose bar is not the newest one stored; the table's version then, and how many they were.
+
+    Where another commit comes between the look and the append, it looks again: two runs of the same minutes at one time
+    would both find them new. Raises CommitRefused when that was so each time, and StoreError.
+    """
+    for _ in range(REPETITIONS):
+        with suppress(CommitRefused):
+            return _append_once(store, rows, bounds, metadata)
+    return _append_once(store, rows, bounds, metadata)
+
+
+def _append_once(store: Store, rows: pa.Table, bounds: Bounds, metadata: Mapping[str, str]) -> tuple[int, int]:
+    new, after = _new_versions(store, rows, bounds)
+    if not new.num_rows:
+        return after, 0
+    return store.append(RAW_PRICES.name, new, metadata, after), new.num_rows
+
+
+def _new_versions(store: Store, rows: pa.Table, bounds: Bounds) -> tuple[pa.Table, int]:
+    """The rows whose bar is not the newest one stored, and the version that says so; 0, the empty one, before it is."""
     try:
         stored = read(store, RAW_PRICES.name, Extent.PARTITIONS, bounds)
     except TableMissing:
-        return rows
+        return rows, 0
     known = set(_bars(stored))
-    return rows.filter(pa.array([bar not in known for bar in _bars(rows)], pa.bool_()))
+    new = rows.filter(pa.array([bar not in known for bar in _bars(rows)], pa.bool_()))
+    return new, versions_read(stored)[RAW_PRICES.name]
 
 
 def _bars(rows: pa.Table) -> Iterator[tuple[Any, ...]]:

@@ -175,13 +175,14 @@ class Store:
                 return self._write(name, rows, metadata, predicate)
         return self._write(name, rows, metadata, predicate)
 
-    def append(self, name: str, rows: pa.Table, metadata: Mapping[str, str]) -> int:
+    def append(self, name: str, rows: pa.Table, metadata: Mapping[str, str], after: int | None = None) -> int:
         """Commit `rows` beside those that are there; returns the new version. Raises StoreError.
 
-        Nothing another commit does is in its way, and it is never done twice: of an append that failed nobody knows
-        whether the store has it.
+        after: the version that the rows were chosen by, 0 where there was no table; raises CommitRefused where the
+        table has a later one. Without it nothing another commit does is in its way. It is never done twice: of an
+        append that failed nobody knows whether the store has it.
         """
-        return self._write(name, rows, metadata)
+        return self._write(name, rows, metadata, after=after)
 
     def compact(self, name: str, session: date) -> int:
         """Put the rows of a session's files into as few as can be; returns how many files that replaced.
@@ -206,10 +207,23 @@ class Store:
             hours = older_than // timedelta(hours=1)
             return len(table.vacuum(hours, dry_run=False, enforce_retention_duration=False, full=True))
 
-    def _write(self, name: str, rows: pa.Table, metadata: Mapping[str, str], predicate: str | None = None) -> int:
+    def _write(
+        self,
+        name: str,
+        rows: pa.Table,
+        metadata: Mapping[str, str],
+        predicate: str | None = None,
+        after: int | None = None,
+    ) -> int:
         table = self._opened_or_made(name)
+        if after is not None and table.version() != after:
+            raise CommitRefused(
+                f"could not write table {name} at {self.uri(name)}: version {after} was read, and it is at "
+                f"{table.version()}"
+            )
         with self._errors(name, "write"):
-            commit = CommitProperties(custom_metadata=dict(metadata))
+            retries = None if after is None else 0
+            commit = CommitProperties(custom_metadata=dict(metadata), max_commit_retries=retries)
             write = partial(write_deltalake, table, rows, commit_properties=commit, writer_properties=WRITER)
             if predicate is None:
                 write(mode="append")

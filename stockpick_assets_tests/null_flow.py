@@ -14,12 +14,14 @@ import pyarrow as pa
 from dagster_aws.s3 import S3Resource
 
 from stockpick_assets.assets.flow import Flow
+from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.links import Links
 from stockpick_assets.core.market_hours import session_of, sessions_until
 from stockpick_assets.core.schemas import TABLES
 from stockpick_assets.io_managers import TableIOManager
 from stockpick_assets.jobs import BACKFILL, FLOW, jobs
 from stockpick_assets.partitions import Selection, Window
+from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.store import Store
 
@@ -88,7 +90,7 @@ def defs() -> dg.Definitions:
     return dg.Definitions(
         assets=[asset(name, before) for name, before in zip(FLOW, (None, *FLOW), strict=False)],
         jobs=jobs(NULL_FLOW)[:2],
-        resources={"io_manager": TableIOManager(tables=tables)},
+        resources={"io_manager": TableIOManager(tables=tables, now=Now(MarketClock()))},
         executor=dg.in_process_executor,
     )
 

@@ -15,15 +15,18 @@ import pytest
 from dagster_aws.s3 import S3Resource
 from dagster_pyspark import PySparkResource
 
+from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.market_hours import MINUTE, minute_label, session_before
 from stockpick_assets.core.schemas import FEATURE_ROWS, RAW_PRICES
 from stockpick_assets.io_managers import EXTENT, Extent, ModelIOManager, NewModel, TableIOManager
 from stockpick_assets.partitions import Window
+from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.store import Store
 from stockpick_assets_tests.rows import SESSION, bars
 
 TICKERS = ("AAPL", "AMD", "MSFT")
+NOW = Now(MarketClock(), lambda: SESSION.open + 5 * MINUTE)
 WINDOW = Window((session_before(SESSION), SESSION), TICKERS)
 
 
@@ -47,7 +50,7 @@ def materialize(
     tables = Tables(s3=S3Resource(), bucket="", source=store.source, root=store.root)
     return dg.materialize(
         assets,
-        resources={"io_manager": io_manager(tables=tables)},
+        resources={"io_manager": io_manager(tables=tables, now=NOW)},
         tags={"dagster/asset_partition_range_start": start, "dagster/asset_partition_range_end": end},
         **options,
     )
@@ -180,6 +183,12 @@ def test_every_extent_reads_as_far_as_its_name_says(store: Store) -> None:
     assert read(store, Extent.TWO_SESSIONS, start, end) == {(at, t) for at in minute[:4] for t in TICKERS}
     assert read(store, Extent.SESSION, start, end) == every
     assert read(store, Extent.EARLIER_SESSIONS, start, end) == set()
+
+
+def test_commits_of_live_minutes_say_how_long_after_the_close_they_came(store: Store) -> None:
+    run = materialize(store, [writer(lambda: bars(3, tickers=TICKERS))], key(0, "AAPL"), key(2, "MSFT"))
+    said = [event.materialization.metadata for event in run.get_asset_materialization_events()]
+    assert {metadata["seconds after close"].value for metadata in said} == {120.0}
 
 
 def test_the_same_bars_again_are_no_new_version(store: Store) -> None:

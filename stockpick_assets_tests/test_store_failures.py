@@ -14,7 +14,9 @@ import pyarrow as pa
 import pytest
 from dagster_aws.s3 import S3Resource
 
+from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.io_managers import TableIOManager
+from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.store import Store, TableMissing
 from stockpick_assets_tests.fake_s3 import FakeS3, Refusal, fake_s3
@@ -75,7 +77,7 @@ def run(
     return dg.materialize(
         [writer(lambda: rows_of(table), table)],
         instance=instance,
-        resources={"io_manager": io_manager(tables=tables)},
+        resources={"io_manager": io_manager(tables=tables, now=Now(MarketClock()))},
         tags={
             "dagster/asset_partition_range_start": key(0, "AAPL"),
             "dagster/asset_partition_range_end": key(MINUTES - 1, "MSFT"),
