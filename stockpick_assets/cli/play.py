@@ -66,7 +66,9 @@ def play(settings: Settings, asked: date | None, once: bool) -> None:
         replay(_sessions_over(source, wall_clock()), None, asked)
     story = Story()
     story.tell(LABELS[settings.source])
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell starts what it puts in the background with SIGINT ignored, and Dagster's runs then ignore SIGTERM too.
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, signal.default_int_handler)
     try:
         settings = services.start(settings, services.DATA, story.tell)
         if settings.source != "yahoo":
