@@ -25,7 +25,7 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
-from minutes import flow_of, materialize, simulated, trivial
+from trivial_flow import flow_of, materialize, simulated, trivial_flow
 
 from stockpick_assets.backfill import Step, plan, run
 from stockpick_assets.core.market_hours import MINUTE
@@ -83,11 +83,11 @@ def recording(tickers: int) -> Iterator[Size]:
     """Runs that compute nothing, each on an empty instance, and the counts of an asset."""
     settings = simulated(tickers, 1)
     flow = flow_of(settings)
-    job, key = trivial(flow, settings), flow.key(FLOW[0])
+    definitions, key = trivial_flow(settings), flow.key(FLOW[0])
     for minutes in MINUTES:
         selection = of_session(flow.window, minutes)
         with instance() as fresh:
-            run_s = seconds(lambda fresh=fresh, selection=selection: materialize(job, fresh, selection))
+            run_s = seconds(lambda fresh=fresh, selection=selection: materialize(definitions, fresh, selection))
             counts_s = seconds(
                 lambda fresh=fresh: get_and_update_asset_status_cache_value(fresh, key, flow.window.ticker_minutes)
             )

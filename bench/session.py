@@ -28,10 +28,10 @@ import dagster as dg
 import pyarrow as pa
 import yaml
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
-from trivial_flow import JOB, TICKERS, WINDOW, trivial_flow
+from trivial_flow import flow_of, materialize, simulated, trivial_flow
 
 from stockpick_assets import services
-from stockpick_assets.backfill import QUIET, Step, plan, run
+from stockpick_assets.backfill import Step, plan, run
 from stockpick_assets.cli.context import Platform
 from stockpick_assets.definitions import build_definitions, resources
 from stockpick_assets.io_managers import ModelIOManager, TableIOManager
@@ -166,7 +166,7 @@ def flow_of_sessions(settings: Settings, count: int) -> dict[str, Any]:
             (record,) = instance.get_run_records(dg.RunsFilter(job_name=BACKFILL), limit=1)
             figures = of_run(instance, record.dagster_run.run_id)
             spark_mb = Spark().process(settings).memory() // 2**20
-            trivial_s, trivial_processor_s = trivial_run(instance, selection)
+            trivial_s, trivial_processor_s = trivial_run(settings, instance, selection)
     own = seconds - figures["compute_s"] - figures["tables_s"]
     rounded = {name: round(value, 2) for name, value in figures.items()}
     return {
@@ -187,11 +187,11 @@ def flow_of_sessions(settings: Settings, count: int) -> dict[str, Any]:
     }
 
 
-def trivial_run(instance: dg.DagsterInstance, selection: Selection) -> tuple[float, float]:
-    """Seconds of a run over the selection that does nothing, and seconds of processor time in them."""
-    job = trivial_flow(selection.window).resolve_job_def(JOB)
+def trivial_run(settings: Settings, instance: dg.DagsterInstance, selection: Selection) -> tuple[float, float]:
+    """Seconds of a run over the selection that computes nothing, and seconds of processor time in them."""
+    definitions = trivial_flow(settings)
     start, processor = time.perf_counter(), time.process_time()
-    job.execute_in_process(instance=instance, run_config=QUIET, tags=selection.tags())
+    materialize(definitions, instance, selection)
     return time.perf_counter() - start, time.process_time() - processor
 
 
@@ -274,9 +274,10 @@ def materialized(instance: dg.DagsterInstance, known: set[str]) -> list[dg.Dagst
 def through_the_page() -> dict[str, Any]:
     """Seconds from the click to the end of a session of trivial assets, in both ways of the page's dialog."""
     figures: dict[str, Any] = {}
-    assets = [{"path": [name]} for name in FLOW]
+    flow = flow_of(simulated(100, 5))
+    window, assets = flow.window, [{"path": flow.key(name).path} for name in FLOW]
     with tempfile.TemporaryDirectory() as folder, dagster_at_work(Path(folder)) as (settings, instance):
-        single, daemon = (WINDOW.select(session.open, session.last_minute) for session in WINDOW.sessions[:2])
+        single, daemon = (window.select(session.open, session.last_minute) for session in window.sessions[:2])
         parameters: dict[str, Any] = {
             "selector": {
                 "repositoryName": "__repository__",
@@ -288,7 +289,7 @@ def through_the_page() -> dict[str, Any]:
             "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in single.tags().items()]},
             "mode": "default",
         }
-        keys = [str(key) for key in WINDOW.ticker_minutes.get_partition_keys_in_range(daemon.keys)]
+        keys = [str(key) for key in window.ticker_minutes.get_partition_keys_in_range(daemon.keys)]
         backfill = {"assetSelection": assets, "partitionNames": keys}
         for way, mutation, sent in (("single_run", LAUNCH, parameters), ("daemon", LAUNCH_BACKFILL, backfill)):
             known = {found.run_id for found in instance.get_runs()}
@@ -307,7 +308,7 @@ def through_the_page() -> dict[str, Any]:
                 f"ui_{way}_mutation_s": round(clicked, 1),
                 f"ui_{way}_runs": len(runs),
             }
-    return figures | {"ui_assets": len(FLOW), "ui_partitions_per_asset": 390 * len(TICKERS)}
+    return figures | {"ui_assets": len(FLOW), "ui_partitions_per_asset": daemon.size}
 
 
 def main() -> None:

@@ -28,9 +28,9 @@ from urllib.request import Request, urlopen
 
 import dagster as dg
 import psutil
-from minutes import flow_of, materialize, simulated, trivial
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 from playwright.sync_api import Request as Asked
+from trivial_flow import flow_of, materialize, simulated, trivial_flow
 
 from stockpick_assets.core.market_hours import minute_label
 from stockpick_assets.jobs import FLOW
@@ -179,7 +179,7 @@ def chromium() -> Iterator[Browser]:
 def measure(home: Path, settings: Settings, picture: Path | None) -> dict[str, float]:
     """Every figure, of a home that is filled here."""
     flow = flow_of(settings)
-    job, window, shown = trivial(flow, settings), flow.window, flow.key(SHOWN)
+    definitions, window, shown = trivial_flow(settings), flow.window, flow.key(SHOWN)
     *earlier, newest = (window.select(session.open, session.last_minute) for session in window.sessions)
     partitions = sum(selection.size for selection in (*earlier, newest))
     report: dict[str, float] = {"assets": len(FLOW), "partitions_per_asset": partitions}
@@ -191,7 +191,7 @@ def measure(home: Path, settings: Settings, picture: Path | None) -> dict[str, f
                 instance.wipe_asset_cached_status([flow.key(name)])
 
         for selection in earlier:
-            materialize(job, instance, selection)
+            materialize(definitions, instance, selection)
         of_asset = f"/assets/{'/'.join(shown.path)}?view=partitions"
         shown_key = f"{minute_label(newest.last)}|{window.tickers[0]}"
         of_partition = f"{of_asset}&partition={quote(shown_key, safe='')}"
@@ -201,7 +201,7 @@ def measure(home: Path, settings: Settings, picture: Path | None) -> dict[str, f
             counts, matrix = [asset[COUNTS]], [asset[MATRIX]]
             ours.answering("counts", counts)
             start = time.perf_counter()
-            run_id = materialize(job, instance, newest)
+            run_id = materialize(definitions, instance, newest)
             report["run_of_newest_session_s"] = time.perf_counter() - start
             report |= ours.answering("counts_after_session", counts)
             report |= ours.answering("counts_warm", counts, WARM)
