@@ -42,11 +42,11 @@ TRIVIAL = Path(__file__).with_name("trivial.py")
 def stages(latency: Latency) -> Mapping[str, float]:
     """Seconds of each stage of a live run."""
     return {
-        "close_to_launch_s": latency.close_to_launch,
-        "launch_to_first_step_s": latency.launch_to_first_step,
-        **{f"step_{asset}_s": seconds for asset, seconds in latency.steps.items()},
-        "close_to_last_commit_s": latency.close_to_last_commit,
-        "last_commit_to_run_end_s": latency.last_commit_to_end,
+        "close_to_launch_s": latency.close_to_launch_seconds,
+        "launch_to_first_step_s": latency.launch_to_first_step_seconds,
+        **{f"step_{asset}_s": seconds for asset, seconds in latency.step_seconds.items()},
+        "close_to_last_commit_s": latency.close_to_last_commit_seconds,
+        "last_commit_to_run_end_s": latency.last_commit_to_end_seconds,
     }
 
 

@@ -39,7 +39,7 @@ from stockpick_assets.jobs import BACKFILL, FLOW
 from stockpick_assets.partitions import Selection
 from stockpick_assets.resources.now import wall_clock
 from stockpick_assets.resources.sources import market_data
-from stockpick_assets.services.dagster import WITHOUT_THREADS, instance_environment
+from stockpick_assets.services.dagster import WITHOUT_THREADS, instance_environment, lay_configuration
 from stockpick_assets.services.process import ServiceProcess, free_ports
 from stockpick_assets.services.spark import Spark
 from stockpick_assets.settings import Settings
@@ -200,6 +200,7 @@ def dagster_at_work(home: Path) -> Iterator[tuple[Settings, dg.DagsterInstance]]
     """A webserver, daemon and code server of bench/trivial_flow.py, on the project's dagster.yaml."""
     web, code = free_ports(2)
     settings = Settings.load(home=home, dagster_url=f"http://127.0.0.1:{web}", dagster_code_server=f"127.0.0.1:{code}")
+    lay_configuration(settings)
     environment = instance_environment(settings)
     os.environ.update(environment)
     workspace = home / "workspace.yaml"

@@ -16,53 +16,59 @@ from stockpick_assets.jobs import LIVE
 
 @dataclass(frozen=True)
 class Latency:
-    """What a live run that succeeded took of wall time, in seconds.
+    """What a live run that succeeded took of wall time.
 
-    minute: the newest it answered. close_to_launch: from the minute's close to the run's launch, the wait for the bar
-    included; launch_to_first_step; steps: by asset, in the order in which they began; close_to_last_commit: until the
-    last table was committed; last_commit_to_end: until the run was over.
+    minute: the newest it answered. close_to_launch_seconds: from the minute's close to the run's launch, the wait for
+    the bar included. step_seconds: by asset, in the order in which they began. close_to_last_commit_seconds: until the
+    last table was committed.
     """
 
     run_id: str
     minute: datetime
-    close_to_launch: float
-    launch_to_first_step: float
-    steps: dict[str, float]
-    close_to_last_commit: float
-    last_commit_to_end: float
+    close_to_launch_seconds: float
+    launch_to_first_step_seconds: float
+    step_seconds: dict[str, float]
+    close_to_last_commit_seconds: float
+    last_commit_to_end_seconds: float
 
 
 def newest_latencies(
     instance: dg.DagsterInstance, clock: MarketClock, count: int, since: datetime | None = None
 ) -> list[Latency]:
-    """Of the newest `count` live runs that succeeded, newest first; since: of those created later alone."""
+    """Of the newest `count` live runs that succeeded, newest first, but for those that have none (see `latency`).
+
+    since: of runs created later alone.
+    """
     succeeded = dg.RunsFilter(job_name=LIVE, statuses=[dg.DagsterRunStatus.SUCCESS], created_after=since)
     records = instance.get_run_records(succeeded, limit=count)
-    return [latency(instance, record.dagster_run, clock) for record in records]
+    found = (latency(instance, record.dagster_run, clock) for record in records)
+    return [latency for latency in found if latency]
 
 
-def latency(instance: dg.DagsterInstance, run: dg.DagsterRun, clock: MarketClock) -> Latency:
-    """Of a live run that succeeded."""
+def latency(instance: dg.DagsterInstance, run: dg.DagsterRun, clock: MarketClock) -> Latency | None:
+    """Of a live run that succeeded; None for one of a single ticker, one that was not launched, or without a commit."""
     kind = dg.DagsterEventType
     times = {
         (entry.dagster_event.event_type, entry.step_key): entry.timestamp
         for entry in instance.all_logs(run.run_id)
         if entry.dagster_event
     }
-    minute = minute_from_label(run.tags[ASSET_PARTITION_RANGE_END_TAG].split("|")[0])
+    last, launched = run.tags.get(ASSET_PARTITION_RANGE_END_TAG), times.get((kind.RUN_STARTING, None))
+    committed = max((at for (event, _), at in times.items() if event is kind.HANDLED_OUTPUT), default=None)
+    if last is None or launched is None or committed is None:
+        return None
+    minute = minute_from_label(last.split("|")[0])
     closed = clock.wall_at(minute + MINUTE).timestamp()
-    launched = times[kind.RUN_STARTING, None]
     began = {step: at for (event, step), at in times.items() if event is kind.STEP_START and step}
-    committed = max(at for (event, _), at in times.items() if event is kind.HANDLED_OUTPUT)
     return Latency(
         run_id=run.run_id,
         minute=minute,
-        close_to_launch=launched - closed,
-        launch_to_first_step=min(began.values()) - launched,
-        steps={
+        close_to_launch_seconds=launched - closed,
+        launch_to_first_step_seconds=min(began.values()) - launched,
+        step_seconds={
             step.rpartition("__")[-1]: times[kind.STEP_SUCCESS, step] - began[step]
             for step in sorted(began, key=began.__getitem__)
         },
-        close_to_last_commit=committed - closed,
-        last_commit_to_end=times[kind.RUN_SUCCESS, None] - committed,
+        close_to_last_commit_seconds=committed - closed,
+        last_commit_to_end_seconds=times[kind.RUN_SUCCESS, None] - committed,
     )

@@ -15,7 +15,7 @@ from stockpick_assets.core.market_hours import Session, session_on
 from stockpick_assets.definitions import build_definitions, build_flow
 from stockpick_assets.resources.now import wall_clock
 from stockpick_assets.resources.sources import market_data
-from stockpick_assets.services.dagster import instance_environment
+from stockpick_assets.services.dagster import instance_environment, lay_configuration
 from stockpick_assets.settings import Settings
 
 
@@ -33,6 +33,7 @@ class Platform:
         warnings.simplefilter("ignore", dg.BetaWarning)
         # It warns of any pandas from 3.0 on; what is used of it here passes with the pinned one.
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+        lay_configuration(settings)
         os.environ.update(instance_environment(settings))
         wall, source = wall_clock(), market_data(settings)
         return cls(settings, build_flow(settings, source, wall), build_definitions(settings, wall, market_data=source))

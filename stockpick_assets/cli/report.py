@@ -23,6 +23,7 @@ def as_json(status: Status) -> dict[str, Any]:
         "message_problem": status.message_problem,
         "lag_seconds": None if status.lag is None else status.lag.total_seconds(),
         "newest_live_minute": status.latency and vars(status.latency) | {"minute": status.latency.minute.isoformat()},
+        "latency_problem": status.latency_problem,
     }
 
 
@@ -45,15 +46,16 @@ def as_text(status: Status) -> str:
         ("market time", f"{minute_label(status.market_time)} New York ({status.source})"),
         ("lag", "no picks yet" if status.lag is None else str(timedelta(seconds=round(status.lag.total_seconds())))),
     ]
-    if status.latency:
-        rest.append(("newest live minute", _stages(status.latency)))
+    if status.latency or status.latency_problem:
+        told = status.latency_problem or (_stages(status.latency) if status.latency else "")
+        rest.append(("newest live minute", told))
     return "\n\n".join(_aligned(rows) for rows in (services, tables, rest))
 
 
 def _stages(latency: Latency) -> str:
-    minute, seconds = f"{minute_label(latency.minute)} New York", latency.close_to_last_commit
-    waits = {"launch": latency.close_to_launch, "start": latency.launch_to_first_step}
-    stages = ", ".join(f"{stage} {took:.1f}" for stage, took in (waits | latency.steps).items())
+    minute, seconds = f"{minute_label(latency.minute)} New York", latency.close_to_last_commit_seconds
+    waits = {"launch": latency.close_to_launch_seconds, "start": latency.launch_to_first_step_seconds}
+    stages = ", ".join(f"{stage} {took:.1f}" for stage, took in (waits | latency.step_seconds).items())
     return f"{minute}, in every table {seconds:.1f} s after its close: {stages}"
 
 

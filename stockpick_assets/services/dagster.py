@@ -4,6 +4,7 @@ What belongs here: how they are started and asked. What they load is stockpick_a
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -36,15 +37,32 @@ WITHOUT_THREADS = {
 HEARTBEAT_SECONDS = 120.0
 
 
-def instance_environment(settings: Settings) -> dict[str, str]:
-    """What a process of this home's Dagster instance needs in its environment, secrets included.
+def lay_configuration(settings: Settings) -> None:
+    """Lay the project's dagster.yaml where this home's instance is read from. Raises ServiceError when there is none.
 
-    Lays the project's dagster.yaml where Dagster looks for it. Raises ServiceError when there is none.
+    At once: a process that opens the instance meanwhile would take half a file, or none, for Dagster's own defaults.
     """
+    laid = settings.home.absolute() / "dagster" / "dagster.yaml"
+    text = project_file("dagster.yaml").read_text(encoding="utf-8")
+    if laid.exists() and laid.read_text(encoding="utf-8") == text:
+        return
+    laid.parent.mkdir(parents=True, exist_ok=True)
+    whole = laid.with_name(f"{laid.name}.{os.getpid()}")
+    whole.write_text(text, encoding="utf-8")
+    whole.replace(laid)
+
+
+def instance_environment(settings: Settings) -> dict[str, str]:
+    """What a process of this home's Dagster instance needs in its environment, secrets included."""
     home = settings.home.absolute() / "dagster"
-    home.mkdir(parents=True, exist_ok=True)
-    (home / "dagster.yaml").write_text(project_file("dagster.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    return _environment(settings)
+    host, port = CodeServer().endpoint(settings)
+    return settings.environment() | {
+        "DAGSTER_HOME": str(home),
+        "EVENT_LOG_DIR": str(home / "history" / "runs"),
+        "CODE_SERVER_HOST": host,
+        "CODE_SERVER_PORT": str(port),
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def project_file(name: str) -> Path:
@@ -78,7 +96,7 @@ def code_server(host: str, port: int) -> Sequence[str]:
 
 class _Dagster(Service):
     def environment(self, settings: Settings) -> Mapping[str, str]:
-        return _environment(settings)
+        return instance_environment(settings)
 
     def folder(self, settings: Settings) -> Path:
         return settings.home.absolute() / "dagster"
@@ -94,7 +112,7 @@ class CodeServer(_Dagster):
         return {**super().environment(settings), **WITHOUT_THREADS}
 
     def arguments(self, settings: Settings) -> Sequence[str]:
-        instance_environment(settings)
+        lay_configuration(settings)
         return code_server("127.0.0.1", self.port(settings))
 
     def healthy(self, settings: Settings) -> bool:
@@ -152,15 +170,3 @@ class Daemon(_Dagster):
             for daemon in daemons
             if daemon["required"]
         )
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    home = settings.home.absolute() / "dagster"
-    host, port = CodeServer().endpoint(settings)
-    return settings.environment() | {
-        "DAGSTER_HOME": str(home),
-        "EVENT_LOG_DIR": str(home / "history" / "runs"),
-        "CODE_SERVER_HOST": host,
-        "CODE_SERVER_PORT": str(port),
-        "PYTHONUNBUFFERED": "1",
-    }

@@ -14,10 +14,12 @@ from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 from kafka.structs import TopicPartition
+from sqlalchemy.exc import SQLAlchemyError
 
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.messages import Message, parse_message, topic_prefix
 from stockpick_assets.core.schemas import PICKS, TABLES
+from stockpick_assets.fine_partitions import UnsupportedDagster
 from stockpick_assets.latency import Latency, newest_latencies
 from stockpick_assets.resources.kafka import Kafka
 from stockpick_assets.services import ALL, OBJECT_STORE, Service
@@ -30,6 +32,8 @@ from stockpick_assets.store import Store, TableMissing
 # transactions that were aborted.
 LAST_OFFSETS = 10
 SECONDS_FOR_MESSAGES = 5.0
+# The newest live runs may have no latency: those that a person started.
+RUNS_LOOKED_AT = 5
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ class TableStatus:
 class Status:
     """What `read_status` found. lag: market time less the newest minute of the picks; None where there is none.
 
-    latency: of the newest live run of this home that succeeded; None where there is none.
+    latency: of the newest live run of this home that succeeded; None where there is none, or latency_problem says why
+    nothing is known.
     """
 
     source: str
@@ -72,6 +77,7 @@ class Status:
     message_problem: str | None
     lag: timedelta | None
     latency: Latency | None
+    latency_problem: str | None
 
 
 def read_status(settings: Settings) -> Status:
@@ -96,8 +102,9 @@ def read_status(settings: Settings) -> Status:
     market_time = settings.clock.at(datetime.now(UTC))
     picked = next(table.newest for table in tables if table.name == PICKS.name)
     lag = market_time - picked if isinstance(picked, datetime) else None
-    latency = _latency(settings)
-    return Status(settings.source, market_time, tuple(services.values()), tables, newest, problem, lag, latency)
+    latency, of_latency = _latency(settings)
+    of_services = tuple(services.values())
+    return Status(settings.source, market_time, of_services, tables, newest, problem, lag, latency, of_latency)
 
 
 def newest_message(kafka: Kafka, source: str) -> Message | None:
@@ -122,13 +129,18 @@ def newest_message(kafka: Kafka, source: str) -> Message | None:
     return max((parse_message(text) for text in texts), key=lambda message: message.minute, default=None)
 
 
-def _latency(settings: Settings) -> Latency | None:
+def _latency(settings: Settings) -> tuple[Latency | None, str | None]:
+    """The newest live run's, or what is in the way of it."""
     if not (settings.home / "dagster" / "dagster.yaml").exists():
-        return None
+        return None, None
     os.environ.update(instance_environment(settings))
-    with dg.DagsterInstance.get() as instance:
-        # Earlier runs of a replay had another clock.
-        return next(iter(newest_latencies(instance, settings.clock, 1, settings.replay_started_at)), None)
+    try:
+        with dg.DagsterInstance.get() as instance:
+            # Earlier runs of a replay had another clock.
+            newest = newest_latencies(instance, settings.clock, RUNS_LOOKED_AT, settings.replay_started_at)
+    except (UnsupportedDagster, SQLAlchemyError) as error:
+        return None, f"Dagster's records cannot be read: {error}"
+    return next(iter(newest), None), None
 
 
 def _service(settings: Settings, service: Service) -> ServiceStatus:

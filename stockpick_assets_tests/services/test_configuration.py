@@ -49,9 +49,10 @@ def test_spark_is_told_where_the_object_store_is_but_its_keys_only_through_the_e
 
 
 def test_two_copies_of_dagster_have_instances_and_code_servers_of_their_own(tmp_path: Path) -> None:
-    first, second = (
-        dagster.instance_environment(Settings(home=tmp_path / str(offset), port_offset=offset)) for offset in (0, 1000)
-    )
+    copies = [Settings(home=tmp_path / str(offset), port_offset=offset) for offset in (0, 1000)]
+    for settings in copies:
+        dagster.lay_configuration(settings)
+    first, second = map(dagster.instance_environment, copies)
     assert (first["CODE_SERVER_PORT"], second["CODE_SERVER_PORT"]) == ("4000", "5000")
     assert first["DAGSTER_HOME"] != second["DAGSTER_HOME"]
     for environment in (first, second):
