@@ -9,8 +9,6 @@ Postgres is a server of the benchmark's own. The last line printed is one JSON o
 """
 
 import argparse
-import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,9 +20,11 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+from common import event_log, report
 from sqlalchemy import create_engine, text
 
 from stockpick_assets.assets.flow import Flow
+from stockpick_assets.backfill import QUIET
 from stockpick_assets.core.links import Links
 from stockpick_assets.core.market_hours import session_on
 from stockpick_assets.fine_partitions import install, remove
@@ -136,11 +136,7 @@ def sqlite_below(folder: Path) -> Iterator[Databases]:
         return sum(path.stat().st_size for path in Path(config["config"]["base_dir"]).glob("*"))
 
     yield Databases(
-        ours={
-            "module": "stockpick_assets.fine_partitions",
-            "class": "FinePartitionsSqliteStorage",
-            "config": {"base_dir": str(folder / "ours")},
-        },
+        ours=event_log(folder / "ours"),
         stock={
             "module": "dagster._core.storage.event_log",
             "class": "SqliteEventLogStorage",
@@ -202,14 +198,14 @@ def definitions(tickers: Sequence[str], assets: Sequence[Asset]) -> dg.JobDefini
 
 
 def measure(
-    databases: Databases, event_log: Config, tickers: Sequence[str], minutes: int, assets: Sequence[Asset]
+    databases: Databases, config: Config, tickers: Sequence[str], minutes: int, assets: Sequence[Asset]
 ) -> Measured:
     """Run the first `minutes` of the window for all `tickers` on the event log of that configuration."""
     keys = MINUTES.get_partition_keys()[:minutes]
     job = definitions(tickers, assets)
     with (
         tempfile.TemporaryDirectory() as home,
-        dg.DagsterInstance.local_temp(home, overrides={"event_log_storage": event_log}) as instance,
+        dg.DagsterInstance.local_temp(home, overrides={"event_log_storage": config}) as instance,
     ):
         storage = instance.event_log_storage
         spent = 0.0
@@ -224,11 +220,11 @@ def measure(
             return call
 
         storage.store_event = timed(storage.store_event)  # pyright: ignore[reportAttributeAccessIssue]
-        before = databases.bytes_of(event_log)
+        before = databases.bytes_of(config)
         start = time.perf_counter()
         result = job.execute_in_process(
             instance=instance,
-            run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+            run_config=QUIET,
             tags={
                 "dagster/asset_partition_range_start": f"{keys[0]}|{tickers[0]}",
                 "dagster/asset_partition_range_end": f"{keys[-1]}|{tickers[-1]}",
@@ -241,7 +237,7 @@ def measure(
                 name = asset.key.to_user_string()
                 raise SystemExit(f"{name} has {len(materialized)} materialized partitions, not all: {result}")
         storage.dispose()
-        grown = databases.bytes_of(event_log) - before
+        grown = databases.bytes_of(config) - before
     return Measured(minutes * len(tickers) * len(assets), seconds, spent, grown)
 
 
@@ -265,7 +261,7 @@ def main() -> None:
         ours = measure(databases, databases.ours, tickers, arguments.minutes, assets)
         remove()
         stock = measure(databases, databases.stock, tickers, arguments.stock_minutes, assets[:1])
-    report: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "storage": arguments.storage,
         "partitions_per_asset": arguments.minutes * arguments.tickers,
         "assets": len(assets),
@@ -273,10 +269,10 @@ def main() -> None:
         "run_s": round(ours.seconds, 2),
     }
     for name, measured in (("ours", ours), ("stock", stock)):
-        report |= {f"{name}_{figure}": value for figure, value in measured.of_each().items()}
-    report["stock_partitions"] = stock.partitions
-    report["times_faster"] = round(stock.seconds / stock.partitions / (ours.seconds / ours.partitions))
-    sys.stdout.write(json.dumps(report) + "\n")
+        figures |= {f"{name}_{figure}": value for figure, value in measured.of_each().items()}
+    figures["stock_partitions"] = stock.partitions
+    figures["times_faster"] = round(stock.seconds / stock.partitions / (ours.seconds / ours.partitions))
+    report(figures, digits=4)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from stockpick_assets.assets.flow import Flow
+from stockpick_assets.backfill import QUIET
 from stockpick_assets.core.universe import NASDAQ_100
 from stockpick_assets.definitions import build_definitions, build_flow
 from stockpick_assets.jobs import BACKFILL, FLOW
@@ -20,7 +21,6 @@ from stockpick_assets.resources.sources import market_data
 from stockpick_assets.settings import Settings
 
 LAST_SESSION = date(2026, 11, 20)
-QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 
 def simulated(tickers: int, sessions: int) -> Settings:

@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from urllib.request import Request, urlopen
 
 import dagster as dg
 import psutil
+from common import SECONDS_TO_ANSWER, ask, event_log, report
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 from playwright.sync_api import Request as Asked
 from trivial_flow import flow_of, materialize, simulated, trivial_flow
@@ -40,7 +40,6 @@ from stockpick_assets.settings import Settings
 
 COUNTS, MATRIX, DETAIL = "AssetGraphLiveQuery", "PartitionHealthQuery", "AssetPartitionDetailQuery"
 RUN_ASSETS, BACKFILL = "RunAssetsQuery", "BackfillDetailsQuery"
-PATIENCE_SECONDS = 300
 SHOWN = "picks"
 WARM = 5
 VIEWPORT: ViewportSize = {"width": 1400, "height": 900}
@@ -53,12 +52,8 @@ Question = dict[str, Any]
 
 def configure(home: Path, overrides: bool) -> None:
     """Write the `dagster.yaml` of a home."""
-    event_log = {
-        "module": "stockpick_assets.fine_partitions",
-        "class": "FinePartitionsSqliteStorage",
-        "config": {"base_dir": str(home / "events"), "overrides": overrides},
-    }
-    instance = {"event_log_storage": event_log, "telemetry": {"enabled": False}, "nux": {"enabled": False}}
+    storage = event_log(home / "events", overrides=overrides)
+    instance = {"event_log_storage": storage, "telemetry": {"enabled": False}, "nux": {"enabled": False}}
     (home / "dagster.yaml").write_text(json.dumps(instance), encoding="utf-8")
 
 
@@ -69,23 +64,13 @@ class Webserver:
     address: str
     process: psutil.Process
 
-    def ask(self, question: Question) -> dict[str, Any]:
-        """The data that GraphQL answers."""
-        body = json.dumps(question).encode()
-        request = Request(f"{self.address}/graphql", body, {"Content-Type": "application/json"})
-        with urlopen(request, timeout=PATIENCE_SECONDS) as reply:
-            found = json.load(reply)
-        if found.get("errors"):
-            raise SystemExit(f"{question.get('operationName')} failed: {found['errors']}")
-        return found["data"]
-
     def answering(self, name: str, questions: Sequence[Question], times: int = 1) -> dict[str, float]:
         """Seconds, and seconds of the webserver's processor, until all are answered; the median of `times`."""
         walls, processors = [], []
         for _ in range(times):
             start, spent = time.perf_counter(), self._processor_seconds()
             for question in questions:
-                self.ask(question)
+                ask(self.address, question)
             walls.append(time.perf_counter() - start)
             processors.append(self._processor_seconds() - spent)
         return {f"{name}_s": statistics.median(walls), f"{name}_cpu_s": statistics.median(processors)}
@@ -135,7 +120,7 @@ class Visitor:
         """The page when its `last` operation is answered, and what it asked by then, by operation."""
         context = self.browser.new_context(viewport=VIEWPORT)
         page = context.new_page()
-        page.set_default_timeout(1e3 * PATIENCE_SECONDS)
+        page.set_default_timeout(1e3 * SECONDS_TO_ANSWER)
         asked: dict[str, Question] = {}
 
         def note(request: Asked) -> None:
@@ -157,7 +142,7 @@ class Visitor:
         """From navigation until the counts of the partitions page are shown, of which a picture is taken."""
         start = time.perf_counter()
         with self.page(path, MATRIX) as (page, _):
-            expect(page.get_by_text(f"Materialized ({partitions})")).to_be_visible(timeout=1e3 * PATIENCE_SECONDS)
+            expect(page.get_by_text(f"Materialized ({partitions})")).to_be_visible(timeout=1e3 * SECONDS_TO_ANSWER)
             shown = time.perf_counter() - start
             if picture is not None:
                 expect(page.get_by_text("View all historical events (1)")).to_be_visible()
@@ -182,7 +167,7 @@ def measure(home: Path, settings: Settings, picture: Path | None) -> dict[str, f
     definitions, window, shown = trivial_flow(settings), flow.window, flow.key(SHOWN)
     *earlier, newest = (window.select(session.open, session.last_minute) for session in window.sessions)
     partitions = sum(selection.size for selection in (*earlier, newest))
-    report: dict[str, float] = {"assets": len(FLOW), "partitions_per_asset": partitions}
+    figures: dict[str, float] = {"assets": len(FLOW), "partitions_per_asset": partitions}
     configure(home, overrides=True)
     with dg.DagsterInstance.from_config(str(home)) as instance:
 
@@ -202,41 +187,42 @@ def measure(home: Path, settings: Settings, picture: Path | None) -> dict[str, f
             ours.answering("counts", counts)
             start = time.perf_counter()
             run_id = materialize(definitions, instance, newest)
-            report["run_of_newest_session_s"] = time.perf_counter() - start
-            report |= ours.answering("counts_after_session", counts)
-            report |= ours.answering("counts_warm", counts, WARM)
-            report |= ours.answering("matrix_warm", matrix, WARM)
+            figures["run_of_newest_session_s"] = time.perf_counter() - start
+            figures |= ours.answering("counts_after_session", counts)
+            figures |= ours.answering("counts_warm", counts, WARM)
+            figures |= ours.answering("matrix_warm", matrix, WARM)
             forget_statuses()
-            report |= ours.answering("counts_cold", counts)
+            figures |= ours.answering("counts_cold", counts)
             forget_statuses()
-            report |= ours.answering("matrix_cold", matrix)
+            figures |= ours.answering("matrix_cold", matrix)
             forget_statuses()
-            report["browser_to_counts_cold_s"] = visitor.seconds_to_counts(of_partition, partitions)
-            report["browser_to_counts_warm_s"] = visitor.seconds_to_counts(of_partition, partitions, picture)
+            figures["browser_to_counts_cold_s"] = visitor.seconds_to_counts(of_partition, partitions)
+            figures["browser_to_counts_warm_s"] = visitor.seconds_to_counts(of_partition, partitions, picture)
             detail = visitor.questions(of_partition, DETAIL)
-            report |= ours.answering("partition_detail", [detail[DETAIL]], WARM)
+            figures |= ours.answering("partition_detail", [detail[DETAIL]], WARM)
             graph = visitor.questions("/asset-groups", COUNTS)
-            report |= ours.answering("asset_graph_warm", [graph[COUNTS]], WARM)
+            figures |= ours.answering("asset_graph_warm", [graph[COUNTS]], WARM)
             forget_statuses()
-            report |= ours.answering("asset_graph_cold", [graph[COUNTS]])
+            figures |= ours.answering("asset_graph_cold", [graph[COUNTS]])
             of_run = visitor.questions(f"/runs/{run_id}", RUN_ASSETS)
-            report |= ours.answering("run_page", list(of_run.values()), WARM)
+            figures |= ours.answering("run_page", list(of_run.values()), WARM)
             names = window.ticker_minutes.get_partition_keys_in_range(newest.keys)
             selected = {"assetSelection": [{"path": flow.key(name).path} for name in FLOW], "partitionNames": names}
             start = time.perf_counter()
-            launched = ours.ask({"query": LAUNCH, "variables": {"backfill": selected}})["launchPartitionBackfill"]
-            report["backfill_mutation_s"] = time.perf_counter() - start
-            of_backfill = visitor.questions(f"/runs/b/{launched['backfillId']}", BACKFILL)
-            report |= ours.answering("backfill_page", list(of_backfill.values()), WARM)
+            asked = ask(ours.address, {"query": LAUNCH, "variables": {"backfill": selected}})
+            figures["backfill_mutation_s"] = time.perf_counter() - start
+            backfill = asked["launchPartitionBackfill"]["backfillId"]
+            of_backfill = visitor.questions(f"/runs/b/{backfill}", BACKFILL)
+            figures |= ours.answering("backfill_page", list(of_backfill.values()), WARM)
         configure(home, overrides=False)
         with webserver(home, settings) as without:
             for name, questions in (("counts", counts), ("matrix", matrix)):
                 forget_statuses()
-                report |= without.answering(f"without_overrides_{name}_cold", questions)
-                report |= without.answering(f"without_overrides_{name}_warm", questions, WARM)
+                figures |= without.answering(f"without_overrides_{name}_cold", questions)
+                figures |= without.answering(f"without_overrides_{name}_warm", questions, WARM)
     for name in ("counts_cold", "matrix_cold", "matrix_warm"):
-        report[f"{name}_times_faster"] = report[f"without_overrides_{name}_cpu_s"] / report[f"{name}_cpu_s"]
-    return report
+        figures[f"{name}_times_faster"] = figures[f"without_overrides_{name}_cpu_s"] / figures[f"{name}_cpu_s"]
+    return figures
 
 
 def main() -> None:
@@ -247,9 +233,7 @@ def main() -> None:
     parser.add_argument("--screenshot", type=Path, metavar="PNG", help="where to keep a picture of the partitions page")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        report = measure(Path(folder), simulated(arguments.tickers, arguments.sessions), arguments.screenshot)
-    report["load"] = os.getloadavg()[0]
-    sys.stdout.write(json.dumps({name: round(figure, 2) for name, figure in report.items()}) + "\n")
+        report(measure(Path(folder), simulated(arguments.tickers, arguments.sessions), arguments.screenshot))
 
 
 if __name__ == "__main__":
