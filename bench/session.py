@@ -1,32 +1,31 @@
 """How long whole sessions take from their bars to picks and scores in one run, what of it is Dagster's, and its memory.
 
 The run is one of `stockpick backfill`, on the services of STOCKPICK_HOME if they run and on the bench's own if not; the
-session before it is worked through first, so that there is a model. What of the run is neither an asset's computing nor
-its tables' input and output is Dagster's own part; a run of assets that do nothing over the same range is beside it.
-With `--ui` a session of these is materialized through a webserver, daemon and code server of the bench's own, in both
-ways of the page's dialog. Linux only. The last line printed is one JSON object.
+session before it is worked through first, so that there is a model. The tables are in a folder of the bucket that is
+deleted at the end. What of the run is neither an asset's computing nor its tables' input and output is Dagster's own
+part; a run of assets that do nothing over the same range is beside it. With `--ui` a session of these is materialized
+through a webserver, daemon and code server of the bench's own, in both ways of the page's dialog. Linux only. The last
+line printed is one JSON object.
 
     .venv/bin/python bench/session.py --bars bars.parquet
     .venv/bin/python bench/session.py --ui
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import Request, urlopen
 
 import dagster as dg
 import pyarrow as pa
 import yaml
+from common import SECONDS_TO_ANSWER, ask, report
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from trivial_flow import flow_of, materialize, simulated, trivial_flow
 
@@ -39,7 +38,8 @@ from stockpick_assets.jobs import BACKFILL, FLOW
 from stockpick_assets.partitions import Selection
 from stockpick_assets.resources.now import wall_clock
 from stockpick_assets.resources.sources import market_data
-from stockpick_assets.services.dagster import WITHOUT_THREADS, instance_environment, lay_configuration
+from stockpick_assets.services.dagster import PRELOAD, WITHOUT_THREADS, answer, instance_environment, lay_configuration
+from stockpick_assets.services.object_store import filesystem
 from stockpick_assets.services.process import ServiceProcess, free_ports
 from stockpick_assets.services.spark import Spark
 from stockpick_assets.settings import Settings
@@ -49,10 +49,9 @@ LAUNCH = """mutation ($parameters: ExecutionParams!) { launchPipelineExecution(e
     __typename ... on PythonError { message } } }"""
 LAUNCH_BACKFILL = """mutation ($parameters: LaunchBackfillParams!) {
     launchPartitionBackfill(backfillParams: $parameters) { __typename ... on PythonError { message } } }"""
-LOCATIONS = "{ repositoriesOrError { ... on RepositoryConnection { nodes { id } } } }"
-HEALTH = "{ instance { daemonHealth { allDaemonStatuses { required healthy } } } }"
+LOCATIONS = {"query": "{ repositoriesOrError { ... on RepositoryConnection { nodes { id } } } }"}
+HEALTH = {"query": "{ instance { daemonHealth { allDaemonStatuses { required healthy } } } }"}
 LOCATION = "bench"
-SECONDS_TO_ANSWER = 300
 spent_in_tables: dict[str, float] = defaultdict(float)
 
 
@@ -97,25 +96,40 @@ def forget_peak() -> None:
 
 @contextmanager
 def running(settings: Settings) -> Iterator[Settings]:
-    """The object store, Kafka and Spark of the settings' home; those that did not run are stopped again."""
+    """The settings on the object store, Kafka and Spark of their home; those that did not run are stopped again."""
     already = services.running(settings)
-    if set(services.DATA) <= set(already):
-        yield settings  # a start would write the bench's source into the home's settings
+    lacking = [service for service in services.DATA if service not in already]
+    if not lacking:
+        yield settings
         return
+    # A start writes its settings into the home: they are the home's, without the source of the bench.
+    own = Settings.load(home=settings.home)
     try:
-        yield services.start(settings, services.DATA, lambda line: print(line, flush=True))
+        own = services.start(own, services.DATA, lambda line: print(line, flush=True))
+        yield settings.model_copy(update={"s3_access_key": own.s3_access_key, "s3_secret_key": own.s3_secret_key})
     finally:
-        services.stop(settings, [service for service in services.DATA if service not in already])
+        services.stop(own, lacking)
+
+
+@contextmanager
+def folder_of_bucket(settings: Settings) -> Iterator[Settings]:
+    """The settings with their tables in a folder of the bucket, which is deleted at the end."""
+    inside = settings.model_copy(update={"s3_bucket": f"{settings.s3_bucket}/bench-{int(time.time())}"})
+    files = filesystem(inside)
+    files.create_dir(inside.s3_bucket)
+    try:
+        yield inside
+    finally:
+        files.delete_dir(inside.s3_bucket)
 
 
 def measured_definitions(settings: Settings) -> dg.Definitions:
     """The product's definitions with timed IO managers."""
-    source, wall = market_data(settings), wall_clock()
-    flow = Platform.load(settings).flow
-    real = resources(settings, source, flow)
-    tables = TimedTables(tables=real["tables"])
+    source = market_data(settings)
+    real = resources(settings, source, flow_of(settings))
+    tables = TimedTables(tables=real["tables"], now=real["now"])
     models = TimedModels(tables=real["tables"], pyspark=real["pyspark"])
-    return build_definitions(settings, wall, market_data=source, io_manager=tables, model_io_manager=models)
+    return build_definitions(settings, wall_clock(), market_data=source, io_manager=tables, model_io_manager=models)
 
 
 def of_run(instance: dg.DagsterInstance, run_id: str) -> dict[str, float]:
@@ -145,10 +159,12 @@ def of_run(instance: dg.DagsterInstance, run_id: str) -> dict[str, float]:
 
 def flow_of_sessions(settings: Settings, count: int) -> dict[str, Any]:
     """One run of the newest `count` sessions, after the session before them and its model."""
-    with tempfile.TemporaryDirectory() as scratch, running(settings) as settings:
-        # A folder of the bucket that stays, and an event log that does not.
-        folder = f"{settings.s3_bucket}/bench-{int(time.time())}"
-        settings = settings.model_copy(update={"sessions": count + 1, "s3_bucket": folder})
+    settings = settings.model_copy(update={"sessions": count + 1})
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        running(settings) as settings,
+        folder_of_bucket(settings) as settings,
+    ):
         platform = Platform.load(settings.model_copy(update={"home": Path(scratch)}))
         window, definitions = platform.flow.window, measured_definitions(settings)
         earlier, *sessions = (session for session in window.sessions if session.close <= platform.market_time())
@@ -168,18 +184,17 @@ def flow_of_sessions(settings: Settings, count: int) -> dict[str, Any]:
             spark_mb = Spark().process(settings).memory() // 2**20
             trivial_s, trivial_processor_s = trivial_run(settings, instance, selection)
     own = seconds - figures["compute_s"] - figures["tables_s"]
-    rounded = {name: round(value, 2) for name, value in figures.items()}
     return {
         "source": settings.source,
         "sessions": len(sessions),
         "tickers": len(window.tickers),
         "partitions_per_asset": selection.size,
-        "run_s": round(seconds, 2),
-        "run_processor_s": round(processor, 2),
-        **rounded,
-        "dagster_s": round(own, 2),
-        "trivial_flow_run_s": round(trivial_s, 2),
-        "trivial_flow_processor_s": round(trivial_processor_s, 2),
+        "run_s": seconds,
+        "run_processor_s": processor,
+        **figures,
+        "dagster_s": own,
+        "trivial_flow_run_s": trivial_s,
+        "trivial_flow_processor_s": trivial_processor_s,
         "rows_per_s": round(selection.size / figures["bars_to_scores_s"]),
         "memory_before_mb": before,
         "memory_peak_mb": peak,
@@ -201,14 +216,15 @@ def dagster_at_work(home: Path) -> Iterator[tuple[Settings, dg.DagsterInstance]]
     web, code = free_ports(2)
     settings = Settings.load(home=home, dagster_url=f"http://127.0.0.1:{web}", dagster_code_server=f"127.0.0.1:{code}")
     lay_configuration(settings)
-    environment = instance_environment(settings)
+    environment, address = instance_environment(settings), f"{settings.dagster_url}/graphql"
     os.environ.update(environment)
     workspace = home / "workspace.yaml"
     server = {"host": "127.0.0.1", "port": code, "location_name": LOCATION}
     workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}), encoding="utf-8")
     file = str(Path(__file__).with_name("trivial_flow.py"))
     place = ["--host", "127.0.0.1", "--port"]
-    warm = ["stockpick_assets.fine_partitions.code_server", "--preload", "stockpick_assets.jobs", "--python-file", file]
+    preload = [argument for module in PRELOAD for argument in ("--preload", module)]
+    warm = ["stockpick_assets.fine_partitions.code_server", *preload, "--python-file", file]
     processes = [ServiceProcess(home, name) for name in ("code server", "webserver", "daemon")]
     commands = [
         [*warm, *place, str(code), "--location-name", LOCATION],
@@ -219,8 +235,8 @@ def dagster_at_work(home: Path) -> Iterator[tuple[Settings, dg.DagsterInstance]]
         for process, command in zip(processes, commands, strict=True):
             process.launch([sys.executable, "-m", *command], environment | WITHOUT_THREADS, home / "dagster")
             if process is processes[1]:
-                until(lambda: located(graphql(settings, LOCATIONS)), "the webserver")
-        until(lambda: healthy(graphql(settings, HEALTH)), "the daemon")
+                until(lambda: located(answer(address, LOCATIONS)), "the webserver")
+        until(lambda: healthy(answer(address, HEALTH)), "the daemon")
         with dg.DagsterInstance.get() as instance:
             yield settings, instance
     finally:
@@ -230,24 +246,14 @@ def dagster_at_work(home: Path) -> Iterator[tuple[Settings, dg.DagsterInstance]]
 
 def located(reply: Any) -> bool:
     """Whether the webserver knows the definitions."""
-    return bool(reply and reply["repositoriesOrError"].get("nodes"))
+    return bool(reply and reply.get("data") and reply["data"]["repositoriesOrError"].get("nodes"))
 
 
 def healthy(reply: Any) -> bool:
     """Whether every daemon that the instance needs is at work."""
-    statuses = reply["instance"]["daemonHealth"]["allDaemonStatuses"] if reply else []
+    data = reply and reply.get("data")
+    statuses = data["instance"]["daemonHealth"]["allDaemonStatuses"] if data else []
     return bool(statuses) and all(status["healthy"] for status in statuses if status["required"])
-
-
-def graphql(settings: Settings, query: str, variables: Mapping[str, Any] | None = None) -> Any:
-    """The data of the webserver's answer, None while there is none."""
-    data = json.dumps({"query": query, "variables": variables or {}}).encode()
-    request = Request(f"{settings.dagster_url}/graphql", data, {"Content-Type": "application/json"})
-    try:
-        with urlopen(request, timeout=SECONDS_TO_ANSWER) as reply:
-            return json.load(reply).get("data")
-    except URLError:
-        return None
 
 
 def until(condition: Callable[[], Any], what: str) -> None:
@@ -295,7 +301,7 @@ def through_the_page() -> dict[str, Any]:
         for way, mutation, sent in (("single_run", LAUNCH, parameters), ("daemon", LAUNCH_BACKFILL, backfill)):
             known = {found.run_id for found in instance.get_runs()}
             start = time.monotonic()
-            reply = graphql(settings, mutation, {"parameters": sent})
+            reply = ask(settings.dagster_url, {"query": mutation, "variables": {"parameters": sent}})
             print(f"{way}: {reply}", flush=True)
             clicked = time.monotonic() - start
             runs = materialized(instance, known)
@@ -317,18 +323,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bars", type=Path, help="a Parquet file of recorded bars (the simulated market)")
     parser.add_argument("--sessions", type=int, default=1, help="sessions in the run (1); 0 leaves it out")
+    parser.add_argument("--tickers", type=int, help="the first so many tickers of the source (all)")
     parser.add_argument("--ui", action="store_true", help="a session of trivial assets through the page too")
     arguments = parser.parse_args()
     source: dict[str, Any] = (
         {"source": "recorded", "bars": arguments.bars} if arguments.bars else {"source": "simulated"}
     )
-    report: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     if arguments.sessions:
-        report |= flow_of_sessions(Settings.load(**source), arguments.sessions)
+        settings = Settings.load(**source)
+        if arguments.tickers:
+            tickers = flow_of(settings).window.tickers[: arguments.tickers]
+            settings = settings.model_copy(update={"tickers": tickers})
+        figures |= flow_of_sessions(settings, arguments.sessions)
     if arguments.ui:
-        report |= through_the_page()
-    report["load_average"] = round(os.getloadavg()[0], 1)
-    sys.stdout.write(json.dumps(report) + "\n")
+        figures |= through_the_page()
+    report(figures)
 
 
 if __name__ == "__main__":
