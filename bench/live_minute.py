@@ -1,14 +1,14 @@
 """How long a live minute takes from its close, by stage, and how long a run takes to start, warm and cold.
 
-The stages are read from Dagster's records of the newest live runs of a home in which `stockpick demo` or `live` is at
-work; it is waited for until there are enough. The starts are of a trivial run, on two code servers of the
-bench's own, in turn. The last line printed is one JSON object.
+The stages are read from Dagster's records of the newest live minutes of a home in which `stockpick demo` or `live` is
+at work; it is waited for until there are enough. Where a run answered several minutes, because earlier ones failed or
+were late, each counts from its own close; runs that failed are counted. The starts are of a trivial run, on two code
+servers of the bench's own, in turn. The last line printed is one JSON object.
 
     STOCKPICK_HOME=.stockpick .venv/bin/python bench/live_minute.py --minutes 10 --starts 5
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -18,16 +18,23 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+from common import report
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_START_TAG
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.server import wait_for_grpc_server
 from trivial import trivial
 
+from stockpick_assets.core.clock import MarketClock
+from stockpick_assets.core.market_hours import MINUTE, minute_from_label
+from stockpick_assets.jobs import LIVE
 from stockpick_assets.latency import Latency, newest_latencies
 from stockpick_assets.services.dagster import instance_environment
 from stockpick_assets.services.process import free_ports
@@ -50,28 +57,73 @@ def stages(latency: Latency) -> Mapping[str, float]:
     }
 
 
-def live_stages(minutes: int) -> dict[str, float]:
-    """p50, p95 and the largest of each stage over the newest `minutes` live runs of the home that the settings name.
+def of_each_minute(instance: dg.DagsterInstance, clock: MarketClock, newest: Latency) -> list[Latency]:
+    """Of each minute that a live run answered, from that of its newest; the newest first."""
+    run = instance.get_run_by_id(newest.run_id)
+    assert run is not None
+    first = minute_from_label(run.tags[ASSET_PARTITION_RANGE_START_TAG].split("|")[0])
 
-    Of a replayed market only runs since its clock was set count, and not the first, which makes up for late minutes.
+    def earlier(by: timedelta) -> Latency:
+        minute = newest.minute - by
+        waited = (clock.wall_at(newest.minute) - clock.wall_at(minute)).total_seconds()
+        return replace(
+            newest,
+            minute=minute,
+            close_to_launch=newest.close_to_launch + waited,
+            close_to_last_commit=newest.close_to_last_commit + waited,
+        )
+
+    return [earlier(number * MINUTE) for number in range((newest.minute - first) // MINUTE + 1)]
+
+
+def answered(
+    instance: dg.DagsterInstance, clock: MarketClock, minutes: int, since: datetime | None = None
+) -> list[list[Latency]]:
+    """The newest `minutes` minutes that were answered, or a few more, as runs are taken whole: a list each run.
+
+    Fewer when there are not enough. since: when a replay began; the first run then, which makes up for late minutes,
+    does not count.
     """
+    found: list[list[Latency]] = []
+    for newest in newest_latencies(instance, clock, minutes + 1, since)[:-1]:
+        if sum(map(len, found)) >= minutes:
+            break
+        found.append(of_each_minute(instance, clock, newest))
+    return found
+
+
+def live_figures(instance: dg.DagsterInstance, clock: MarketClock, runs: Sequence[Sequence[Latency]]) -> dict[str, Any]:
+    """p50, p95 and the largest of each stage over the runs' minutes; and what of them did not go as it should."""
+    latencies = [latency for run in runs for latency in run]
+    # A minute's run is requested when it has closed.
+    oldest = clock.wall_at(latencies[-1].minute + MINUTE)
+    failed = dg.RunsFilter(job_name=LIVE, statuses=[dg.DagsterRunStatus.FAILURE], created_after=oldest)
+    figures: dict[str, Any] = {
+        "live_minutes": len(latencies),
+        "live_runs": len(runs),
+        "failed_live_runs": instance.get_runs_count(failed),
+        "coalesced_minutes": sum(len(run) for run in runs if len(run) > 1),
+        "market_minutes_a_minute": clock.speed,
+    }
+    by_stage: dict[str, list[float]] = defaultdict(list)
+    for latency in latencies:
+        for stage, seconds in stages(latency).items():
+            by_stage[stage].append(seconds)
+    for stage, seconds in by_stage.items():
+        figures |= {f"{stage}_p50": _quantile(seconds, 0.5), f"{stage}_p95": _quantile(seconds, 0.95)}
+        figures[f"{stage}_max"] = max(seconds)
+    return figures
+
+
+def live_stages(minutes: int) -> dict[str, Any]:
+    """The figures of the newest live minutes of the home that the settings name, once there are enough."""
     settings = Settings.load()
     os.environ.update(instance_environment(settings))
     with dg.DagsterInstance.get() as instance:
-        while (
-            len(found := newest_latencies(instance, settings.clock, minutes + 1, settings.replay_started_at)) <= minutes
-        ):
-            sys.stdout.write(f"{len(found)} of {minutes + 1} live runs at {datetime.now(UTC):%H:%M:%S}\n")
+        while sum(map(len, runs := answered(instance, settings.clock, minutes, settings.replay_started_at))) < minutes:
+            sys.stdout.write(f"{sum(map(len, runs))} of {minutes} live minutes at {datetime.now(UTC):%H:%M:%S}\n")
             time.sleep(10)
-    by_stage: dict[str, list[float]] = defaultdict(list)
-    for latency in found[:minutes]:
-        for stage, seconds in stages(latency).items():
-            by_stage[stage].append(seconds)
-    report: dict[str, float] = {"live_runs": minutes, "market_minutes_a_minute": settings.clock.speed}
-    for stage, seconds in by_stage.items():
-        report |= {f"{stage}_p50": _quantile(seconds, 0.5), f"{stage}_p95": _quantile(seconds, 0.95)}
-        report[f"{stage}_max"] = round(max(seconds), 2)
-    return report
+        return live_figures(instance, settings.clock, runs)
 
 
 @contextmanager
@@ -118,29 +170,29 @@ def starts(count: int) -> dict[str, float]:
     cold, warm = statistics.median(measured[COLD]), statistics.median(measured[WARM])
     return {
         "starts": count,
-        "cold_launch_to_first_step_s_p50": round(cold, 2),
-        "warm_launch_to_first_step_s_p50": round(warm, 2),
+        "cold_launch_to_first_step_s_p50": cold,
+        "warm_launch_to_first_step_s_p50": warm,
         "times_faster": round(cold / warm, 1),
     }
 
 
 def _quantile(values: Sequence[float], share: float) -> float:
     ordered = sorted(values)
-    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def main() -> None:
     """Measure what is asked for and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=int, default=10, help="live runs to look at; 0 leaves the live minute out")
+    parser.add_argument("--minutes", type=int, default=10, help="live minutes to look at; 0 leaves the live minute out")
     parser.add_argument("--starts", type=int, default=5, help="trivial runs to start on each server; 0 leaves them out")
     arguments = parser.parse_args()
-    report: dict[str, float] = {}
+    figures: dict[str, float] = {}
     if arguments.starts:
-        report |= starts(arguments.starts)
+        figures |= starts(arguments.starts)
     if arguments.minutes:
-        report |= live_stages(arguments.minutes)
-    sys.stdout.write(json.dumps(report) + "\n")
+        figures |= live_stages(arguments.minutes)
+    report(figures)
 
 
 if __name__ == "__main__":
