@@ -69,8 +69,8 @@ def of_each_minute(instance: dg.DagsterInstance, clock: MarketClock, newest: Lat
         return replace(
             newest,
             minute=minute,
-            close_to_launch=newest.close_to_launch + waited,
-            close_to_last_commit=newest.close_to_last_commit + waited,
+            close_to_launch_seconds=newest.close_to_launch_seconds + waited,
+            close_to_last_commit_seconds=newest.close_to_last_commit_seconds + waited,
         )
 
     return [earlier(number * MINUTE) for number in range((newest.minute - first) // MINUTE + 1)]

@@ -85,7 +85,7 @@ def test_each_minute_that_a_live_run_answered_counts_from_its_own_close(
     answer(instance, at[3], at[5])
     runs = live_minute.answered(instance, clock, 4)
     assert [[latency.minute for latency in run] for run in runs] == [[at[5], at[4], at[3]], [at[2]]]
-    newest, middle, oldest = (latency.close_to_last_commit for latency in runs[0])
+    newest, middle, oldest = (latency.close_to_last_commit_seconds for latency in runs[0])
     assert (middle - newest, oldest - newest) == pytest.approx((30, 60))
     figures = live_minute.live_figures(instance, clock, runs)
     assert (figures["live_minutes"], figures["live_runs"]) == (4, 2)
