@@ -26,7 +26,8 @@ LAST_SESSION = date(2026, 11, 20)
 def simulated(tickers: int, sessions: int) -> Settings:
     """Settings of a simulated market of the first `tickers` of the NASDAQ-100, whose last session is LAST_SESSION."""
     chosen = ",".join(NASDAQ_100[:tickers])
-    return Settings.load(source="simulated", last_session=LAST_SESSION, sessions=sessions, tickers=chosen)
+    replay = {"replay_from": None, "replay_started_at": None}
+    return Settings.load(source="simulated", last_session=LAST_SESSION, sessions=sessions, tickers=chosen, **replay)
 
 
 def flow_of(settings: Settings) -> Flow:

@@ -27,8 +27,9 @@ BENCH = Path(__file__).parents[1] / "bench"
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Imports a script of `bench/` by name, as if it had been started."""
+def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Imports a script of `bench/` by name, as if it had been started in a home where nothing has run."""
+    monkeypatch.setenv("STOCKPICK_HOME", str(tmp_path / "empty"))
     monkeypatch.syspath_prepend(BENCH)
     return import_module
 
