@@ -20,6 +20,8 @@ from dagster_shared.error import SerializableErrorInfo
 from stockpick_assets.core.due import due_minutes
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import Session, last_closed_minute
+from stockpick_assets.core.quality import FINAL
+from stockpick_assets.core.schemas import RAW_PRICES
 from stockpick_assets.jobs import BACKFILL, FLOW, RETURN_MODEL, TRAINING_SET
 from stockpick_assets.partitions import Selection, Window
 from stockpick_assets.sensors.after_close import has_session
@@ -65,18 +67,20 @@ def plan(
 
 
 def missing(store: Store, steps: Iterable[Step]) -> Iterator[Step]:
-    """What of the steps the tables do not hold. Raises StoreError.
+    """What of the steps, in the order of `plan`, the tables do not hold. Raises StoreError.
 
     Of a session's flow: the minutes from the first that lacks a ticker in some table, and the assets from the first
-    that lacks rows, as those after it were not made of them.
+    that lacks rows, as those after it were not made of them. Its training set and the model of the session after it
+    are made again with it.
     """
+    lacking = None
     for step in steps:
         if step.selection is not None:
             lacking = _lacking(store, step, step.selection)
-            if lacking is not None:
-                yield lacking
-        elif step.session is not None and not has_session(store, step.job, step.session):
-            yield step
+        elif lacking is not None or (step.session is not None and not has_session(store, step.job, step.session)):
+            lacking = step
+        if lacking is not None:
+            yield lacking
 
 
 def _lacking(store: Store, step: Step, selection: Selection) -> Step | None:
@@ -92,7 +96,8 @@ def _lacking(store: Store, step: Step, selection: Selection) -> Step | None:
 
 
 def _answered(store: Store, table: str, selection: Selection) -> Counter[datetime]:
-    """How many of the selection's tickers have a row, by minute."""
+    """How many of the selection's tickers have a row, by minute; of raw_prices one that asking again cannot change."""
+    bars = table == RAW_PRICES.name
     (session,) = selection.sessions
     try:
         rows = store.read(
@@ -101,11 +106,13 @@ def _answered(store: Store, table: str, selection: Selection) -> Counter[datetim
             to_session=session.date,
             first=selection.first,
             last=selection.last,
-            columns=["minute", "ticker"],
+            columns=["minute", "ticker", *(["reason"] if bars else [])],
         )
     except TableMissing:
         return Counter()
     chosen = rows.filter(pc.is_in(rows["ticker"], pa.array(selection.tickers)))
+    if bars:
+        chosen = chosen.filter(pc.is_in(chosen["reason"], pa.array(sorted(FINAL))))
     counts = chosen.group_by("minute").aggregate([([], "count_all")]).to_pylist()
     return Counter({count["minute"]: count["count_all"] for count in counts})
 

@@ -1,7 +1,7 @@
 """The five assets of the flow with their keys, partitions, jobs and IO manager, that compute nothing.
 
-Each writes a row of nulls for every partition of its run, with `Told.mark` in its first column of numbers. Tests say
-what is to happen on `Told`, as a code location is loaded by its name.
+Each writes a row of nulls for every partition of its run, with `Told.mark` in its first column of numbers and of bars
+`Told.reason`. Tests say what is to happen on `Told`, as a code location is loaded by its name.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from stockpick_assets.assets.flow import Flow
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.links import Links
 from stockpick_assets.core.market_hours import session_of, sessions_until
+from stockpick_assets.core.reasons import Reason
 from stockpick_assets.core.schemas import TABLES
 from stockpick_assets.io_managers import TableIOManager
 from stockpick_assets.jobs import BACKFILL, FLOW, jobs
@@ -42,13 +43,14 @@ class Told:
 
     folder: ClassVar[Path]
     mark: ClassVar[float]
+    reason: ClassVar[Reason]
     instead: ClassVar[dict[str, Callable[[], None]]]  # by asset, called before it writes
     ran: ClassVar[list[str]]
 
     @classmethod
     def anew(cls, folder: Path) -> Store:
         """Forget everything; the tables are in that folder."""
-        cls.folder, cls.mark, cls.instead, cls.ran = folder, 1.0, {}, []
+        cls.folder, cls.mark, cls.reason, cls.instead, cls.ran = folder, 1.0, Reason.PRESENT, {}, []
         return Store(str(folder), NULL_FLOW.source, {})
 
 
@@ -60,6 +62,7 @@ def marked(table: str) -> str:
 def rows(table: str, selection: Selection) -> pa.Table:
     """A row for each partition of the selection."""
     row: dict[str, Any] = {"source": NULL_FLOW.source, marked(table): Told.mark}
+    row["reason"] = Told.reason.value
     row["fetched_at"] = selection.last + timedelta(hours=Told.mark)
     made = [
         {**row, "session": session_of(minute).date, "minute": minute, "ticker": ticker}

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -22,11 +22,12 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceLoadTarget
 from dagster._daemon.backfill import execute_backfill_iteration
 
-from stockpick_assets.backfill import BackfillFailed, Step, missing, run
+from stockpick_assets.backfill import BackfillFailed, Step, missing, plan, run
 from stockpick_assets.core.market_hours import MINUTE
-from stockpick_assets.core.schemas import SCORES
+from stockpick_assets.core.reasons import Reason
+from stockpick_assets.core.schemas import SCORES, TABLES
 from stockpick_assets.fine_partitions import remove
-from stockpick_assets.jobs import BACKFILL, FLOW
+from stockpick_assets.jobs import BACKFILL, FLOW, RETURN_MODEL, TRAINING_SET
 from stockpick_assets.store import Store, TableMissing
 from stockpick_assets_tests import null_flow
 from stockpick_assets_tests.null_flow import NULL_FLOW, SESSIONS, TICKERS, Told, marked
@@ -123,6 +124,19 @@ def materialize_in_the_page(instance: dg.DagsterInstance, keys: Sequence[str]) -
                 assert found.status is BulkActionStatus.COMPLETED_SUCCESS
                 break
     return list(instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": "selection"})))
+
+
+def hold(store: Store, steps: Sequence[Step]) -> None:
+    """Write what the steps would, a row of a session for what is made once a day."""
+    for step in steps:
+        for table in step.assets:
+            if step.selection:
+                rows = null_flow.rows(table, step.selection)
+            else:
+                assert step.session
+                row = {"session": step.session.date, "source": NULL_FLOW.source}
+                rows = pa.Table.from_pylist([row], schema=TABLES[table].columns)
+            store.append(table, rows, {})
 
 
 def started(run: dg.DagsterRun) -> str:
@@ -237,6 +251,39 @@ def test_minutes_that_are_there_are_not_repeated(instance: dg.DagsterInstance, s
     for table in FLOW:
         assert with_mark(store, table, 1.0) == cells(0, 9, *TICKERS)
         assert with_mark(store, table, 2.0) == cells(10, 59, *TICKERS)
+
+
+@pytest.mark.parametrize("reason", [Reason.PENDING, Reason.RATE_LIMITED, Reason.PROVIDER_ERROR, Reason.LOST])
+def test_a_bar_whose_reason_may_change_is_asked_for_again(
+    instance: dg.DagsterInstance, store: Store, reason: Reason
+) -> None:
+    do(instance, STEP)
+    assert list(missing(store, [STEP])) == []
+    Told.reason, Told.mark = reason, 2.0
+    minute = SECOND.open + 20 * MINUTE
+    do(instance, Step(BACKFILL, "one", FLOW[:1], selection=WINDOW.select(minute, minute, ("MSFT",))))
+    again = [(step.assets, step.selection and step.selection.first) for step in missing(store, [STEP])]
+    assert again == ([] if reason.final else [(FLOW, minute)])
+
+
+def test_what_learned_from_a_session_is_made_again_with_it(store: Store) -> None:
+    steps = list(plan(WINDOW, SESSIONS, (), SECOND.close + MINUTE, timedelta(0)))
+    hold(store, steps)
+    assert list(missing(store, steps)) == []
+    lost = f"session = '{FIRST.date}' AND ticker = 'MSFT'"
+    store.replace("features", store.read("features")[:0], lost, {})
+    again = [(step.job, step.selection and step.selection.first, step.session) for step in missing(store, steps)]
+    assert again == [
+        (BACKFILL, FIRST.open, None),
+        (TRAINING_SET, None, FIRST),
+        (RETURN_MODEL, None, SECOND),
+    ]
+
+
+def test_a_model_is_made_again_with_a_training_set_that_was_missing(store: Store) -> None:
+    steps = list(plan(WINDOW, SESSIONS[:1], (), SECOND.close + MINUTE, timedelta(0)))
+    hold(store, [steps[0], steps[2]])
+    assert list(missing(store, steps)) == steps[1:]
 
 
 def test_a_ticker_that_lacks_a_row_has_its_minute_and_all_after_it_repeated(
