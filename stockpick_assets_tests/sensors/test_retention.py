@@ -24,7 +24,7 @@ SESSIONS = (BEFORE.label(), SESSION.label())
 KEYS = dict.fromkeys(ASSETS, MINUTES) | dict.fromkeys((TRAINING_SET, RETURN_MODEL), SESSIONS)
 FIRST = SESSION.label()
 PARTITIONS_SEEN_TO = json.dumps(dict.fromkeys(KEYS, FIRST))
-NOTHING_LEFT = f"Nothing is left of the time before {FIRST}."
+NOTHING_LEFT = f"Nothing is left of the time before {FIRST}, nor to do today."
 KEPT = timedelta(days=7)
 
 
@@ -83,6 +83,16 @@ def test_runs_without_a_partition_of_the_window_are_forgotten_some_a_tick(
         assert said == "1 runs and 0 backfills older than 7 days forgotten."
         assert instance.get_runs() == []
         assert tick(instance, cursor, later=KEPT)[0] == NOTHING_LEFT
+
+
+def test_old_runs_are_forgotten_each_day_of_a_window_that_stays(tmp_path: Path) -> None:
+    with fine_instance(tmp_path / "dagster") as instance:
+        said, cursor = tick(instance, PARTITIONS_SEEN_TO, later=KEPT)
+        assert said == "0 runs and 0 backfills older than 7 days forgotten."
+        failed_run(instance)
+        assert tick(instance, cursor, later=KEPT)[0] == NOTHING_LEFT
+        said, _ = tick(instance, cursor, later=KEPT + timedelta(days=1))
+        assert said == "1 runs and 0 backfills older than 7 days forgotten."
 
 
 def test_runs_that_are_not_old_stay(tmp_path: Path) -> None:
