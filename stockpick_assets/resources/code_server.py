@@ -18,6 +18,10 @@ class NotReloaded(StockpickError):
     """The code server serves the definitions it served before."""
 
 
+class CannotReload(NotReloaded):
+    """It never will: its like serves one load until it is restarted."""
+
+
 @dataclass(frozen=True)
 class CodeServer:
     """The server at `address`, a host and a port."""
@@ -38,6 +42,7 @@ class CodeServer:
                 "it goes on with the definitions it has"
             ) from error
         if after == before:
-            raise NotReloaded(
-                f"the code server at {self.address} is one that cannot reload, such as `dagster api grpc`: restart it"
+            raise CannotReload(
+                f"the code server at {self.address} is one that cannot reload, such as `dagster api grpc`: restart it "
+                "(`stockpick down`, then `stockpick up`)"
             )

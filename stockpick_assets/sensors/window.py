@@ -11,7 +11,7 @@ from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, Bulk
 
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.partitions import Window
-from stockpick_assets.resources.code_server import CodeServer
+from stockpick_assets.resources.code_server import CannotReload, CodeServer
 from stockpick_assets.resources.now import Now
 from stockpick_assets.sensors.live import IN_PROGRESS
 from stockpick_assets.window import is_between_sessions
@@ -41,7 +41,10 @@ def window_sensor(flow: Flow, window_at: Callable[[datetime], Window]) -> dg.Sen
         backfills = context.instance.get_backfills_count(BulkActionsFilter(statuses=UNFINISHED))
         if runs or backfills:
             return dg.SkipReason(f"The window becomes {due} after {runs} runs and {backfills} backfills at work.")
-        code_server.reload()
+        try:
+            code_server.reload()
+        except CannotReload as error:
+            return dg.SkipReason(f"The window is {flow.window} and {due} is due: {error}.")
         return dg.SkipReason(f"The window was {flow.window} and is {due}.")
 
     return sensor

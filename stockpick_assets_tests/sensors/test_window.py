@@ -11,7 +11,7 @@ from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.market_hours import sessions_until
 from stockpick_assets.partitions import Window
-from stockpick_assets.resources.code_server import CodeServer, NotReloaded
+from stockpick_assets.resources.code_server import CannotReload, CodeServer, NotReloaded
 from stockpick_assets.resources.now import Now
 from stockpick_assets.sensors.window import window_sensor
 from stockpick_assets.services.process import free_ports
@@ -28,9 +28,12 @@ class AskedServer(CodeServer):
     """A code server that notes how often it was asked."""
 
     asked: list[None] = field(default_factory=list)
+    answer: NotReloaded | None = None
 
     def reload(self) -> None:
         self.asked.append(None)
+        if self.answer:
+            raise self.answer
 
 
 @pytest.fixture
@@ -40,10 +43,14 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 def tick(
-    instance: dg.DagsterInstance, market: datetime = EVENING, loaded: Window = OLD, given: Window = NEW
+    instance: dg.DagsterInstance,
+    market: datetime = EVENING,
+    loaded: Window = OLD,
+    given: Window = NEW,
+    answer: NotReloaded | None = None,
 ) -> tuple[str | None, int]:
     """What the sensor says, and how often it asked for a reload."""
-    server = AskedServer("127.0.0.1:1")
+    server = AskedServer("127.0.0.1:1", answer=answer)
     resources = {"now": Now(MarketClock(), lambda: market), "code_server": server}
     with dg.build_sensor_context(instance=instance, resources=resources) as context:
         answer = window_sensor(replace(FLOW, window=loaded), lambda _: given)(context)
@@ -93,6 +100,15 @@ def test_it_stays_while_a_backfill_is_at_work(instance: dg.DagsterInstance, stat
         )
     )
     assert tick(instance)[1] == (0 if at_work else 1)
+
+
+def test_of_a_server_that_cannot_reload_it_says_so_each_time_and_fails_of_one_that_did_not(
+    instance: dg.DagsterInstance,
+) -> None:
+    said = f"The window is {OLD} and {NEW} is due: restart it."
+    assert tick(instance, answer=CannotReload("restart it")) == (said, 1)
+    with pytest.raises(NotReloaded, match="its own log says more"):
+        tick(instance, answer=NotReloaded("its own log says more"))
 
 
 def test_a_server_that_is_not_there_is_named() -> None:
