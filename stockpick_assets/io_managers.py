@@ -5,9 +5,8 @@ It refuses to write rows that the run has no partition for, another schema than 
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from enum import StrEnum
 from functools import partial
 from time import monotonic
@@ -30,6 +29,7 @@ from stockpick_assets.core.market_hours import (
     session_of,
 )
 from stockpick_assets.core.schemas import RAW_PRICES, RETURN_MODEL, TABLES
+from stockpick_assets.jobs import LIVE
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.spark.scoring import Model, load, save
@@ -40,10 +40,8 @@ EXTENT = "extent"
 BAR_COLUMNS = ("open", "high", "low", "close", "volume", "reason")
 
 
-# Of an append before which another run was first: with three runs of a minute each at one time, two at most.
-REPETITIONS = 10
-# Of a run whose newest minute closed within it, the time from the close to each commit is worth seeing.
-LIVE_WITHIN = timedelta(hours=1)
+# At the stored bars, when another commit comes before each append: three runs of a minute each need three at most.
+LOOKS = 11
 
 
 class RefusedRows(StockpickError):
@@ -121,20 +119,18 @@ class TableIOManager(dg.ConfigurableIOManager):
         else:
             version = store.replace(name, obj, bounds.sql(), metadata)
         committed = {"table": store.uri(name), "table version": version}
-        context.add_output_metadata(committed | self._speed(obj.num_rows) | self._latency(bounds))
+        context.add_output_metadata(committed | self._speed(obj.num_rows) | self._latency(context, bounds))
 
     def _speed(self, rows: int) -> dict[str, float]:
         """Metadata of a commit: the seconds since the run's last one, for its rows."""
         seconds, self._since = monotonic() - self._since, monotonic()
         return {"seconds": round(seconds, 3), "rows/s": round(rows / seconds)}
 
-    def _latency(self, bounds: Bounds) -> dict[str, float]:
-        """Metadata of a commit of live minutes: the seconds of wall time since the newest one closed."""
-        if bounds.minutes is None:
+    def _latency(self, context: dg.OutputContext, bounds: Bounds) -> dict[str, float]:
+        """Metadata of a commit of a live run: the seconds of wall time since its newest minute closed."""
+        if context.job_name != LIVE or bounds.minutes is None:
             return {}
-        closed = self.now.clock.wall_at(bounds.minutes[1] + MINUTE)
-        since = self.now.wall() - closed
-        return {"seconds after close": round(since.total_seconds(), 3)} if since < LIVE_WITHIN else {}
+        return {"seconds after close": round(-self.now.seconds_until(bounds.minutes[1] + MINUTE), 3)}
 
     def load_input(self, context: dg.InputContext) -> pa.Table:
         """The rows that the input's extent names, in key order.
@@ -256,23 +252,23 @@ def _check(rows: pa.Table, name: str, bounds: Bounds, source: str) -> None:
             )
 
 
-def _append_new_versions(store: Store, rows: pa.Table, bounds: Bounds, metadata: Mapping[str, str]) -> tuple[int, int]:
+def _append_new_versions(
+    store: Store, rows: pa.Table, bounds: Bounds, metadata: Mapping[str, str], looks: int = LOOKS
+) -> tuple[int, int]:
     """Append the rows whose bar is not the newest one stored; the table's version then, and how many they were.
 
     Where another commit comes between the look and the append, it looks again: two runs of the same minutes at one time
-    would both find them new. Raises CommitRefused when that was so each time, and StoreError.
+    would both find them new. Raises CommitRefused when that was so each time or no other came, and StoreError.
     """
-    for _ in range(REPETITIONS):
-        with suppress(CommitRefused):
-            return _append_once(store, rows, bounds, metadata)
-    return _append_once(store, rows, bounds, metadata)
-
-
-def _append_once(store: Store, rows: pa.Table, bounds: Bounds, metadata: Mapping[str, str]) -> tuple[int, int]:
     new, after = _new_versions(store, rows, bounds)
     if not new.num_rows:
         return after, 0
-    return store.append(RAW_PRICES.name, new, metadata, after), new.num_rows
+    try:
+        return store.append(RAW_PRICES.name, new, metadata, after), new.num_rows
+    except CommitRefused:
+        if looks == 1 or store.version(RAW_PRICES.name) == after:
+            raise
+    return _append_new_versions(store, rows, bounds, metadata, looks - 1)
 
 
 def _new_versions(store: Store, rows: pa.Table, bounds: Bounds) -> tuple[pa.Table, int]:

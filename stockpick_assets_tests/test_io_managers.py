@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ from dagster_pyspark import PySparkResource
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.market_hours import MINUTE, minute_label, session_before
 from stockpick_assets.core.schemas import FEATURE_ROWS, RAW_PRICES
-from stockpick_assets.io_managers import EXTENT, Extent, ModelIOManager, NewModel, TableIOManager
+from stockpick_assets.io_managers import EXTENT, LOOKS, Extent, ModelIOManager, NewModel, TableIOManager
+from stockpick_assets.jobs import BACKFILL, LIVE
 from stockpick_assets.partitions import Window
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
-from stockpick_assets.store import Store
+from stockpick_assets.store import CommitRefused, Store
 from stockpick_assets_tests.rows import SESSION, bars
 
 TICKERS = ("AAPL", "AMD", "MSFT")
@@ -47,13 +49,20 @@ def materialize(
     io_manager: type[TableIOManager] = TableIOManager,
     **options: Any,
 ) -> dg.ExecuteInProcessResult:
-    tables = Tables(s3=S3Resource(), bucket="", source=store.source, root=store.root)
     return dg.materialize(
         assets,
-        resources={"io_manager": io_manager(tables=tables, now=NOW)},
-        tags={"dagster/asset_partition_range_start": start, "dagster/asset_partition_range_end": end},
+        resources={"io_manager": io_manager(tables=tables(store), now=NOW)},
+        tags=range_tags(start, end),
         **options,
     )
+
+
+def tables(store: Store) -> Tables:
+    return Tables(s3=S3Resource(), bucket="", source=store.source, root=store.root)
+
+
+def range_tags(start: str, end: str) -> dict[str, str]:
+    return {"dagster/asset_partition_range_start": start, "dagster/asset_partition_range_end": end}
 
 
 def writer(rows: Callable[[], pa.Table], name: str = "raw_prices") -> dg.AssetsDefinition:
@@ -114,6 +123,20 @@ def run_to_death(folder: str, name: str) -> None:
         materialize(store, [asset], key(0, "AAPL"), key(1, "MSFT"), Dying, instance=instance)
 
 
+@dataclass(frozen=True)
+class Refusing(Store):
+    """Refuses each append of bars; before the first ones another commit comes."""
+
+    others: int
+    asked: list[int | None] = field(default_factory=list)
+
+    def append(self, name: str, rows: pa.Table, metadata: Mapping[str, str], after: int | None = None) -> int:
+        self.asked.append(after)
+        if len(self.asked) <= self.others:
+            super().append(name, bars(1, start=10), {})
+        raise CommitRefused(f"version {after} was read")
+
+
 class NoSpark(PySparkResource):
     """What is given where no model is fitted or loaded."""
 
@@ -139,11 +162,10 @@ def make_model(
         row = {"session": SESSION.date, "source": "simulated", "version": version, "abstain": "nothing to learn"}
         return NewModel(row, None)
 
-    tables = Tables(s3=S3Resource(), bucket="", source=store.source, root=store.root)
     return dg.materialize(
         [asset],
         instance=instance,
-        resources={"io_manager": io_manager(tables=tables, pyspark=NoSpark(spark_config={}))},
+        resources={"io_manager": io_manager(tables=tables(store), pyspark=NoSpark(spark_config={}))},
         partition_key=SESSION.label(),
     )
 
@@ -185,10 +207,18 @@ def test_every_extent_reads_as_far_as_its_name_says(store: Store) -> None:
     assert read(store, Extent.EARLIER_SESSIONS, start, end) == set()
 
 
-def test_commits_of_live_minutes_say_how_long_after_the_close_they_came(store: Store) -> None:
-    run = materialize(store, [writer(lambda: bars(3, tickers=TICKERS))], key(0, "AAPL"), key(2, "MSFT"))
+@pytest.mark.parametrize(("job", "seconds"), [(LIVE, [120.0] * 9), (BACKFILL, [])])
+def test_commits_of_a_live_run_alone_say_how_long_after_the_close_they_came(
+    store: Store, job: str, seconds: list[float]
+) -> None:
+    asset = writer(lambda: bars(3, tickers=TICKERS))
+    io_manager = TableIOManager(tables=tables(store), now=NOW)
+    definitions = dg.Definitions(
+        assets=[asset], jobs=[dg.define_asset_job(job, [asset])], resources={"io_manager": io_manager}
+    )
+    run = definitions.resolve_job_def(job).execute_in_process(tags=range_tags(key(0, "AAPL"), key(2, "MSFT")))
     said = [event.materialization.metadata for event in run.get_asset_materialization_events()]
-    assert {metadata["seconds after close"].value for metadata in said} == {120.0}
+    assert [metadata["seconds after close"].value for metadata in said if "seconds after close" in metadata] == seconds
 
 
 def test_the_same_bars_again_are_no_new_version(store: Store) -> None:
@@ -203,6 +233,28 @@ def test_bars_of_minutes_that_the_table_has_no_row_of_are_new(store: Store) -> N
     rows = bars(1, start=1, tickers=TICKERS)
     materialize(store, [writer(lambda: rows)], key(1, "AAPL"), key(1, "MSFT"))
     assert store.read("raw_prices", every_version=True).num_rows == 4
+
+
+@pytest.mark.parametrize(("others", "looks"), [(0, 1), (2, 3), (LOOKS, LOOKS)])
+def test_an_append_that_was_refused_is_repeated_only_after_another_commit(
+    store: Store, others: int, looks: int
+) -> None:
+    refusing = Refusing(store.root, store.source, store.options, others)
+
+    class Given(Tables):
+        def store(self) -> Store:
+            return refusing
+
+    store.append("raw_prices", bars(1), {})
+    result = dg.materialize(
+        [writer(lambda: bars(2, tickers=TICKERS))],
+        resources={"io_manager": TableIOManager(tables=Given(s3=S3Resource(), bucket="", source="simulated"), now=NOW)},
+        tags=range_tags(key(0, "AAPL"), key(1, "MSFT")),
+        raise_on_error=False,
+    )
+    assert not result.success
+    assert len(refusing.asked) == looks
+    assert store.read("raw_prices", every_version=True).num_rows == 1 + min(others, looks)
 
 
 def test_a_revised_bar_is_a_new_version_of_that_bar_alone(store: Store) -> None:
