@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 from dagster._check import CheckError
 
+from stockpick_assets.assets.flow import SESSIONS_A_RUN
 from stockpick_assets_tests.simulated_market import SimulatedMarket, cause_of, simulated_market
 
 # Wednesday, Friday until 13:00 as Thursday is a holiday, and Monday, of which an hour is over.
@@ -61,7 +62,7 @@ def test_a_range_that_cannot_be_run_fails_its_run_with_the_reason_and_writes_not
         ("tomorrow|AAPL", f"{WEDNESDAY} 09:31|MSFT", ValueError, "'tomorrow' does not match format"),
     ],
 )
-def test_of_a_range_that_is_not_in_the_window_dagster_starts_no_run(
+def test_a_range_that_is_not_in_the_window_is_refused_in_dagsters_words_and_starts_no_run(
     market: SimulatedMarket, first: str, last: str, error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
@@ -81,7 +82,9 @@ def test_of_a_range_that_is_not_in_the_window_dagster_starts_no_run(
         f"{WEDNESDAY} 09:30|TSLA",
     ],
 )
-def test_of_a_partition_that_does_not_exist_dagster_makes_no_run(market: SimulatedMarket, key: str) -> None:
+def test_a_partition_that_does_not_exist_is_refused_in_dagsters_words_and_makes_no_run(
+    market: SimulatedMarket, key: str
+) -> None:
     runs = market.instance.get_runs_count()
     with pytest.raises(dg.DagsterUnknownPartitionError, match="Could not find a partition with key"):
         market.run(key)
@@ -93,3 +96,14 @@ def test_a_minute_that_has_not_closed_is_refused_as_a_single_partition_too(marke
     result = market.run(f"{MONDAY} 10:30|AAPL")
     assert "2025-12-01 10:30 has not closed at 2025-12-01 10:30 market time" in cause_of(result)
     assert nothing_was_written(market)
+
+
+def test_a_run_of_more_sessions_than_memory_allows_is_refused_with_the_command_that_makes_a_run_of_each(
+    tmp_path: Path,
+) -> None:
+    with simulated_market(tmp_path, date(2025, 12, 1), SESSIONS_A_RUN + 1, f"{MONDAY} 10:30") as market:
+        refused = market.run("2025-11-21 15:59|AAPL", f"{MONDAY} 09:30|AAPL")
+        assert "6 sessions are more than the 5 that a run may hold in memory" in cause_of(refused)
+        assert "`stockpick backfill 2025-11-21 2025-12-01` make a run of each" in cause_of(refused)
+        assert nothing_was_written(market)
+        assert market.run("2025-11-24 15:59|AAPL", f"{MONDAY} 09:30|AAPL").success
