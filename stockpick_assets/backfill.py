@@ -5,6 +5,8 @@ because a run holds all its rows: five sessions in one would take the memory of 
 nothing else says so: a backfill that was stopped goes on where they end.
 """
 
+import os
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +14,7 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 import dagster as dg
+import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 from dagster._core.errors import DagsterExecutionInterruptedError
@@ -25,8 +28,11 @@ from stockpick_assets.core.schemas import RAW_PRICES
 from stockpick_assets.jobs import BACKFILL, FLOW, RETURN_MODEL, TRAINING_SET
 from stockpick_assets.partitions import Selection, Window
 from stockpick_assets.sensors.after_close import has_session
+from stockpick_assets.sensors.live import IN_PROGRESS
+from stockpick_assets.services.process import START_TIME_TOLERANCE_SECONDS
 from stockpick_assets.store import Store, TableMissing
 
+PROCESS = "stockpick/process"  # the tag of each run made here: host, id and start of its process, and the run's id
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -140,7 +146,7 @@ def run(definitions: dg.Definitions, instance: dg.DagsterInstance, step: Step, o
         run_id=run_id,
         asset_selection=chosen if len(chosen) < len(keys) else None,
         run_config=QUIET,
-        tags=step.selection.tags() if step.selection else None,
+        tags={PROCESS: _process_of(run_id), **(step.selection.tags() if step.selection else {})},
         partition_key=step.session.label() if step.session else None,
         raise_on_error=False,
     )
@@ -150,6 +156,32 @@ def run(definitions: dg.Definitions, instance: dg.DagsterInstance, step: Step, o
         causes = (cause for event in result.all_events if (cause := _cause(event)))
         why = next(causes, "the run did not start a step")
         raise BackfillFailed(f"run {run_id[:8]} ({step.job}, {step.label}) failed: {why}")
+
+
+def fail_runs_left_behind(instance: dg.DagsterInstance) -> list[str]:
+    """Report as failed the runs at work whose process on this machine was killed; returns their ids.
+
+    Until `max_runtime_seconds` of dagster.yaml nothing else does: the queue and the window would wait for them.
+    """
+    at_work = instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS))
+    left = [run for run in at_work if PROCESS in run.tags and _was_killed(run)]
+    for run in left:
+        instance.report_run_failed(run, "its process was killed; a backfill goes on where the tables end")
+    return [run.run_id for run in left]
+
+
+def _process_of(run_id: str) -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time()}:{run_id}"
+
+
+def _was_killed(run: dg.DagsterRun) -> bool:
+    host, pid, began, run_id = run.tags[PROCESS].rsplit(":", 3)
+    if (host, run_id) != (socket.gethostname(), run.run_id):  # a retry has the tags of the run that it repeats
+        return False
+    try:
+        return abs(psutil.Process(int(pid)).create_time() - float(began)) > START_TIME_TOLERANCE_SECONDS
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _step_error(event: dg.DagsterEvent) -> SerializableErrorInfo | None:

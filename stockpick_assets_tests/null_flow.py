@@ -39,13 +39,13 @@ NULL_FLOW = Flow(
 
 
 class Told:
-    """What a test tells the assets, and what they tell it."""
+    """What a test tells the assets, and what they tell it; in a process of their own, what stands here."""
 
-    folder: ClassVar[Path]
-    mark: ClassVar[float]
-    reason: ClassVar[Reason]
-    instead: ClassVar[dict[str, Callable[[], None]]]  # by asset, called before it writes
-    ran: ClassVar[list[str]]
+    folder: ClassVar[Path] = Path("tables")
+    mark: ClassVar[float] = 1.0
+    reason: ClassVar[Reason] = Reason.PRESENT
+    instead: ClassVar[dict[str, Callable[[], None]]] = {}  # by asset, called before it writes
+    ran: ClassVar[list[str]] = []
 
     @classmethod
     def anew(cls, folder: Path) -> Store:

@@ -6,15 +6,22 @@ On a real instance, with assets that compute nothing.
 import logging
 import os
 import signal
+import socket
+import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import dagster as dg
+import psutil
 import pyarrow as pa
 import pytest
+import yaml
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.remote_origin import InProcessCodeLocationOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
@@ -22,7 +29,15 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceLoadTarget
 from dagster._daemon.backfill import execute_backfill_iteration
 
-from stockpick_assets.backfill import BackfillFailed, Step, missing, plan, run
+from stockpick_assets.backfill import (
+    PROCESS,
+    BackfillFailed,
+    Step,
+    fail_runs_left_behind,
+    missing,
+    plan,
+    run,
+)
 from stockpick_assets.core.market_hours import MINUTE
 from stockpick_assets.core.reasons import Reason
 from stockpick_assets.core.schemas import SCORES, TABLES
@@ -53,12 +68,9 @@ def store(tmp_path: Path) -> Store:
     return Told.anew(tmp_path / "tables")
 
 
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+def configuration(folder: Path) -> dict[str, Any]:
     """The event log of dagster.yaml, and runs that are launched in this process, one after the other."""
-    folder = tmp_path / "dagster"
-    folder.mkdir()
-    overrides = {
+    return {
         "event_log_storage": {
             "module": "stockpick_assets.fine_partitions",
             "class": "FinePartitionsSqliteStorage",
@@ -70,9 +82,35 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
             "class": "SyncInMemoryRunLauncher",
         },
     }
-    with dg.DagsterInstance.local_temp(str(folder), overrides=overrides) as instance:
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[dg.DagsterInstance]:
+    """The instance of that folder."""
+    folder.mkdir(exist_ok=True)
+    with dg.DagsterInstance.local_temp(str(folder), overrides=configuration(folder)) as instance:
         yield instance
     remove()
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with opened(tmp_path / "dagster") as instance:
+        yield instance
+
+
+def at_work(instance: dg.DagsterInstance, tags: Mapping[str, str], run_id: str | None = None) -> None:
+    """A run that has started, somewhere."""
+    job = null_flow.backfill_job()
+    instance.create_run_for_job(job, run_id=run_id, tags=tags, status=dg.DagsterRunStatus.STARTED)
+
+
+def run_to_death(folder: str) -> None:
+    """What the process of `test_a_run_whose_process_was_killed...` does."""
+    Told.anew(Path(folder) / "tables")
+    Told.instead["predictions"] = lambda: os.kill(os.getpid(), signal.SIGKILL)
+    with opened(Path(folder) / "dagster") as instance:
+        do(instance, STEP)
 
 
 def do(instance: dg.DagsterInstance, step: Step) -> list[str]:
@@ -165,6 +203,30 @@ def test_two_sessions_selected_in_the_page_are_a_run_each(instance: dg.DagsterIn
     assert store.read("scores").num_rows == both.size
 
 
+def test_a_range_named_on_dagsters_command_line_is_one_run(
+    instance: dg.DagsterInstance, store: Store, tmp_path: Path
+) -> None:
+    home = Path(instance.root_directory)
+    (home / "dagster.yaml").write_text(yaml.safe_dump(configuration(home)), encoding="utf-8")
+    two = WINDOW.select(SECOND.open, SECOND.open + MINUTE)
+    command = [sys.executable, "-m", "dagster", "asset", "materialize", "-f", null_flow.__file__]
+    chosen = ["--select", ",".join(NULL_FLOW.key(table).to_user_string() for table in FLOW)]
+    done = subprocess.run(
+        [*command, *chosen, "--partition-range", f"{two.keys.start}...{two.keys.end}"],
+        cwd=tmp_path,
+        env={**os.environ, "DAGSTER_HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (one,) = instance.get_runs()
+    assert one.tags.items() >= two.tags().items()
+    for table in FLOW:
+        assert with_mark(store, table, 1.0) == cells(0, 1, *TICKERS)
+        assert instance.get_materialized_partitions(NULL_FLOW.key(table)) == set(map(key, cells(0, 1, *TICKERS)))
+
+
 def test_a_ragged_selection_in_the_page_writes_its_partitions_and_no_other_row(
     instance: dg.DagsterInstance, store: Store
 ) -> None:
@@ -241,6 +303,27 @@ def test_ctrl_c_leaves_whole_commits_and_the_next_backfill_goes_on_behind_them(
     assert Told.ran == list(FLOW[2:])
     assert done == [list(FLOW[2:])]
     assert list(missing(store, [STEP])) == []
+
+
+def test_a_run_whose_process_was_killed_is_failed_by_the_next_backfill_and_no_other_run(
+    instance: dg.DagsterInstance, store: Store, tmp_path: Path
+) -> None:
+    life = f"from {__name__} import run_to_death as run; run({str(tmp_path)!r})"
+    died = subprocess.run([sys.executable, "-c", life], capture_output=True, text=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    (killed,) = instance.get_runs()
+    assert killed.status is dg.DagsterRunStatus.STARTED
+    gone = killed.tags[PROCESS].removesuffix(killed.run_id)
+    here, alive = socket.gethostname(), psutil.Process()
+    for process in (gone.replace(here, "elsewhere"), f"{here}:{alive.pid}:{alive.create_time()}:"):
+        run_id = str(uuid4())
+        at_work(instance, {PROCESS: process + run_id}, run_id)
+    at_work(instance, killed.tags)  # a retry in the page
+    at_work(instance, {})
+    assert fail_runs_left_behind(instance) == [killed.run_id]
+    statuses = [run.status for run in instance.get_runs(ascending=True)]
+    assert statuses == [dg.DagsterRunStatus.FAILURE, *[dg.DagsterRunStatus.STARTED] * 4]
+    assert [do(instance, step) for step in missing(store, [STEP])] == [list(FLOW[2:])]
 
 
 def test_minutes_that_are_there_are_not_repeated(instance: dg.DagsterInstance, store: Store) -> None:

@@ -18,7 +18,7 @@ def backfill(first: str, last: str, tickers: str, again: bool) -> None:
 
     What the tables hold already is left out, so the same command goes on after a stop.
     """
-    from stockpick_assets.backfill import missing, plan, run
+    from stockpick_assets.backfill import fail_runs_left_behind, missing, plan, run
     from stockpick_assets.cli.context import Platform, parsed_tickers
     from stockpick_assets.cli.progress import AssetsDone, progress_bar
     from stockpick_assets.core.errors import StockpickError
@@ -27,6 +27,9 @@ def backfill(first: str, last: str, tickers: str, again: bool) -> None:
 
     platform = Platform.load(Settings.load())
     sessions = platform.sessions(first, last)
+    with platform.instance() as instance:
+        for run_id in fail_runs_left_behind(instance):
+            click.echo(f"run {run_id[:8]}, whose process was killed, is now reported as failed")
     flow = platform.flow
     steps = list(plan(flow.window, sessions, parsed_tickers(tickers), platform.market_time(), flow.bar_delay))
     if not steps:

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 import click
 
 from stockpick_assets import services
-from stockpick_assets.backfill import missing, plan, run
+from stockpick_assets.backfill import fail_runs_left_behind, missing, plan, run
 from stockpick_assets.cli.context import Platform
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import Session, minute_label, session_after
@@ -118,6 +118,8 @@ def _work_through_history(platform: Platform, story: Story) -> Session:
         history, live = [*history, live], session_after(live)
     ran = False
     with platform.instance() as instance:
+        for run_id in fail_runs_left_behind(instance):
+            story.tell(f"run {run_id[:8]}, whose process was killed, is now reported as failed")
         for step in missing(store, plan(flow.window, history, (), market, flow.bar_delay)):
             began, ran = time.monotonic(), True
             run(platform.definitions, instance, step, lambda _: None)
