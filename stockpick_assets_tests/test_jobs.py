@@ -1,4 +1,7 @@
-"""Which jobs wait for their turn, as the jobs and `dagster.yaml` say together."""
+"""That the jobs and the two `dagster.yaml` agree on who waits.
+
+What becomes of the runs is in fine_partitions/test_run_coordinator.py.
+"""
 
 from datetime import date, timedelta
 from pathlib import Path
@@ -16,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize("file", ["dagster.yaml", "docker/dagster.yaml"])
-def test_the_live_run_is_launched_at_once_and_every_other_waits_until_none_is_at_work(file: str) -> None:
+def test_the_priority_from_which_a_run_does_not_wait_is_that_of_the_live_job_alone(file: str) -> None:
     told = yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))["run_coordinator"]
     definitions = build_definitions(Settings(tickers=("AAPL", "AMD")), NOW)
     at_once = [

@@ -33,12 +33,19 @@ def test_a_week_with_a_holiday_and_a_half_day_has_just_the_minutes_the_exchange_
     }
 
 
-@pytest.mark.parametrize("day", [date(2026, 3, 6), date(2026, 3, 9), date(2026, 10, 30), date(2026, 11, 2)])
-def test_a_session_starts_at_half_past_nine_in_new_york_on_both_sides_of_a_clock_change(day: date) -> None:
-    session = session_on(day)
-    keys = Window((session,), TICKERS).minutes.get_partition_keys()
-    assert (keys[0], keys[-1], len(keys)) == (f"{day} 09:30", f"{day} 15:59", 390)
-    assert session.open.astimezone(NEW_YORK).hour == 9
+@pytest.mark.parametrize(
+    ("friday", "monday", "openings"),
+    [(date(2026, 3, 6), date(2026, 3, 9), (14, 13)), (date(2026, 10, 30), date(2026, 11, 2), (13, 14))],
+    ids=["into summer", "out of summer"],
+)
+def test_a_window_over_a_clock_change_has_every_minute_of_both_sides_once(
+    friday: date, monday: date, openings: tuple[int, int]
+) -> None:
+    sessions = (session_on(friday), session_on(monday))
+    assert tuple(session.open.hour for session in sessions) == openings  # UTC
+    keys = list(Window(sessions, TICKERS).minutes.get_partition_keys())
+    of_a_day = [f"{9 + (30 + number) // 60:02}:{(30 + number) % 60:02}" for number in range(390)]
+    assert keys == [f"{day} {minute}" for day in (friday, monday) for minute in of_a_day]
 
 
 def test_the_last_minute_of_a_session_exists_as_soon_as_it_has_closed() -> None:
