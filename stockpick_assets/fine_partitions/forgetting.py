@@ -30,11 +30,12 @@ from sqlalchemy.engine import Connection
 
 from stockpick_assets.fine_partitions.key_blocks import pack, unpack
 from stockpick_assets.fine_partitions.plans import PlannedPartitions
-from stockpick_assets.fine_partitions.range_events import whole
+from stockpick_assets.fine_partitions.range_events import RangeEvents, whole
 
 events = SqlEventLogStorageTable
 event_tags = AssetEventTagsTable
 planned = PlannedPartitions
+ranges = RangeEvents
 SHOWN = (DagsterEventType.ASSET_MATERIALIZATION.value, DagsterEventType.ASSET_OBSERVATION.value)
 
 # SQLite binds at most 32,766 variables a statement.
@@ -129,8 +130,19 @@ def assets_of_run(connection: Connection, run_id: str) -> list[AssetKey]:
 
 
 def refresh_assets(connection: Connection, asset_keys: Iterable[AssetKey]) -> None:
-    """Let the assets' records name the latest materialization that is left, and their status caches be made anew."""
+    """Let the assets' records name the latest materialization that is left, and their status caches be made anew.
+
+    Ranges of which no event is left go: a trigger deletes those of a run with its plan, and a range without a run has
+    none.
+    """
+    left = select(events.c.id).where(
+        events.c.run_id == ranges.c.run_id,
+        events.c.asset_key == ranges.c.asset_key,
+        events.c.dagster_event_type == DagsterEventType.ASSET_MATERIALIZATION.value,
+        events.c.id.between(ranges.c.first_event_id, ranges.c.last_event_id),
+    )
     for asset_key in asset_keys:
+        connection.execute(delete(ranges).where(ranges.c.asset_key == asset_key.to_string(), ~left.exists()))
         latest = connection.execute(
             select(events.c.id, events.c.event)
             .where(

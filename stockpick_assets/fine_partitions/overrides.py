@@ -124,6 +124,7 @@ def of_webserver() -> tuple[Override, ...]:
 SQL_METHODS: tuple[StockMethod, ...] = (
     StockMethod(SqlEventLogStorage, "store_event_batch", "(self, events)"),
     StockMethod(SqlEventLogStorage, "delete_events", "(self, run_id)"),
+    StockMethod(SqlEventLogStorage, "wipe", "(self)"),
     StockMethod(SqlEventLogStorage, "wipe_asset_partitions", "(self, asset_key, partition_keys)"),
     StockMethod(SqlEventLogStorage, "get_asset_partitions_for_run", "(self, run_id, of_type=None)"),
     StockMethod(SqlEventLogStorage, "get_latest_planned_materialization_info", "(self, asset_key, partition=None)"),

@@ -59,10 +59,17 @@ def insert_range_event(event: EventLogEntry, ids: range) -> Insert:
 def whole(connection: Connection, records: Sequence[EventLogRecord]) -> list[EventLogRecord]:
     """`records` of events of assets, each of a range with what it has in common with the others of it."""
     found: dict[tuple[str, str], list[tuple[range, EventLogEntry]]] = defaultdict(list)
-    asset_keys = {record.asset_key.to_string() for record in records if record.asset_key}
-    run_ids = iter({record.run_id for record in records if record.partition_key})
+    of_partitions = [record for record in records if record.partition_key]
+    ids_of_partitions = [record.storage_id for record in of_partitions]
+    asset_keys = {record.asset_key.to_string() for record in of_partitions if record.asset_key}
+    run_ids = iter({record.run_id for record in of_partitions})
     while chunk := list(islice(run_ids, _RUNS_A_QUERY)):
-        of_runs = select(ranges).where(ranges.c.run_id.in_(chunk), ranges.c.asset_key.in_(asset_keys))
+        of_runs = select(ranges).where(
+            ranges.c.run_id.in_(chunk),
+            ranges.c.asset_key.in_(asset_keys),
+            ranges.c.first_event_id <= max(ids_of_partitions),
+            ranges.c.last_event_id >= min(ids_of_partitions),
+        )
         for row in connection.execute(of_runs):
             ids = range(row.first_event_id, row.last_event_id + 1)
             found[row.run_id, row.asset_key].append((ids, deserialize_value(row.event, EventLogEntry)))

@@ -14,7 +14,7 @@ from dagster import AssetKey, DagsterEventType, EventLogEntry, EventLogRecord, E
 from dagster._check import not_none
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
-from sqlalchemy import insert
+from sqlalchemy import delete, insert
 from sqlalchemy.engine import Connection
 
 from stockpick_assets.fine_partitions import forgetting
@@ -22,7 +22,7 @@ from stockpick_assets.fine_partitions.emission import RangeEventLog
 from stockpick_assets.fine_partitions.key_blocks import pack
 from stockpick_assets.fine_partitions.overrides import StockMethod, check, install, remove
 from stockpick_assets.fine_partitions.plans import PackedPlans, PlannedPartitions
-from stockpick_assets.fine_partitions.range_events import insert_range_event, of_one_partition, whole
+from stockpick_assets.fine_partitions.range_events import RangeEvents, insert_range_event, of_one_partition, whole
 from stockpick_assets.fine_partitions.range_rows import insert_tags
 
 events = SqlEventLogStorageTable
@@ -116,6 +116,8 @@ class FinePartitionsStorage(PackedPlans, RangeEventLog):
     ) -> Sequence[EventLogRecord]:
         """Stock's, each record of a range whole: what fetches events of assets or partitions comes by here."""
         records = super()._get_event_records(event_records_filter, limit, ascending)
+        if not any(record.partition_key for record in records):
+            return records
         with self.index_connection() as connection:
             return whole(connection, records)
 
@@ -182,6 +184,12 @@ class FinePartitionsStorage(PackedPlans, RangeEventLog):
             forgetting.refresh_assets(connection, assets)
         if self.supports_global_concurrency_limits:
             self.free_concurrency_slots_for_run(run_id)
+
+    def wipe(self) -> None:
+        """Delete everything; ranges without a run have no plan whose trigger deletes them."""
+        super().wipe()
+        with self.index_connection() as connection:
+            connection.execute(delete(RangeEvents))
 
     def wipe_asset_partitions(self, asset_key: AssetKey, partition_keys: Sequence[str]) -> None:
         """Delete the events, tags and plans of an asset's partitions; the own logs of runs keep theirs.

@@ -1,10 +1,13 @@
 """What the partitions of a range have in common is in the event log once, and in every answer about one of them."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 from dagster._core.instance.utils import RUNLESS_RUN_ID
 from sqlalchemy import func, select
 
 from stockpick_assets.fine_partitions.range_events import RangeEvents
+from stockpick_assets.fine_partitions.retention import forget_partitions_before
 from stockpick_assets.fine_partitions.storage import FinePartitionsStorage, events
 from stockpick_assets_tests.fine_partitions.flows import FIRST, LAST, MIDDLE, UPSTREAM, keys, materializations, run
 
@@ -37,13 +40,18 @@ def test_a_rows_text_does_not_grow_with_the_metadata_of_its_range(ours: dg.Dagst
         assert said["tags"]["grade"] == "good"
 
 
+def restore(instance: dg.DagsterInstance, partitions: Sequence[str], said: str = "restored") -> None:
+    """One event without a run for all of the partitions."""
+    with event_log_of(instance).materializing(RUNLESS_RUN_ID, UPSTREAM, partitions[-1], partitions):
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(UPSTREAM, partition=partitions[-1], metadata={"said": said})
+        )
+
+
 def test_each_range_of_an_asset_keeps_its_own(ours: dg.DagsterInstance) -> None:
     restored = {MIDDLE: (FIRST, MIDDLE), LAST: (LAST, "2024-06-03 09:32|BBB")}
     for said, partitions in restored.items():
-        with event_log_of(ours).materializing(RUNLESS_RUN_ID, UPSTREAM, partitions[-1], partitions):
-            ours.report_runless_asset_event(
-                dg.AssetMaterialization(UPSTREAM, partition=partitions[-1], metadata={"said": said})
-            )
+        restore(ours, partitions, said)
 
     found = {
         record.partition_key: record.asset_materialization.metadata["said"].value
@@ -65,6 +73,29 @@ def test_the_partitions_of_a_range_that_are_not_wiped_stay_whole(ours: dg.Dagste
     assert latest.asset_materialization.metadata["rows"].value == 12
     assert latest.asset_materialization.tags is not None
     assert latest.asset_materialization.tags["dagster/partition/minute"] == MIDDLE.partition("|")[0]
+
+
+def test_a_range_without_a_run_goes_with_the_last_of_its_partitions(ours: dg.DagsterInstance) -> None:
+    made = run(ours).run_id
+    restore(ours, [FIRST, MIDDLE])
+
+    ours.wipe_asset_partitions(UPSTREAM, [FIRST])
+    assert runs_with_ranges(ours) == {made, RUNLESS_RUN_ID}
+    assert [each["metadata"].get("said") for each in materializations(ours, UPSTREAM, MIDDLE)] == [
+        dg.TextMetadataValue("restored"),
+        None,
+    ]
+
+    forget_partitions_before(ours, [UPSTREAM], LAST)
+    assert runs_with_ranges(ours) == {made}
+
+
+def test_nothing_is_left_of_a_range_without_a_run_when_everything_is_wiped(ours: dg.DagsterInstance) -> None:
+    restore(ours, [FIRST, MIDDLE])
+
+    ours.wipe()
+
+    assert runs_with_ranges(ours) == set()
 
 
 def test_a_deleted_run_takes_the_events_of_its_ranges_with_it(ours: dg.DagsterInstance) -> None:
