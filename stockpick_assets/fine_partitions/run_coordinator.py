@@ -1,15 +1,17 @@
 """Dagster's queue of runs with runs that do not wait in it, configured in `dagster.yaml`.
 
-A run whose tag `dagster/priority` is at least `at_once_priority` is launched when it is submitted; the others wait in
-Dagster's own queue for their turn. What does not belong here: which runs are urgent.
+A run whose tag `dagster/priority` is at least `at_once_priority` is launched when it is submitted, unless another of
+its job is not finished; the others wait in Dagster's own queue for their turn. What does not belong here: which runs
+are urgent.
 """
 
 from collections.abc import Mapping
 from typing import Any, Self
 
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, Field, IntSource, QueuedRunCoordinator
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, Field, IntSource, QueuedRunCoordinator, RunsFilter
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.run_coordinator import SubmitRunContext
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import PRIORITY_TAG
 from dagster._serdes import ConfigurableClassData
 
@@ -26,7 +28,8 @@ class PriorityRunCoordinator(QueuedRunCoordinator[DagsterInstance]):
     """A queue that urgent runs do not stand in.
 
     The daemon looks into the queue every `dequeue_interval_seconds`, and leaves runs there while as many are at work
-    as it allows: an urgent run counts among those but waits for neither. Where it is Dagster's own
+    as it allows: an urgent run counts among those but waits for neither. It waits for its own job only: one that is
+    executed again, or launched by hand beside the one at work, stands in the queue. Where it is Dagster's own
     QueuedRunCoordinator instead, the same tag puts a run first in the queue.
 
     Args:
@@ -58,9 +61,14 @@ class PriorityRunCoordinator(QueuedRunCoordinator[DagsterInstance]):
     def submit_run(self, context: SubmitRunContext) -> DagsterRun:
         """Launch the run, or leave it in the queue."""
         run = context.dagster_run
-        if run.status is DagsterRunStatus.NOT_STARTED and _priority(run) >= self._at_once_priority:
+        urgent = run.status is DagsterRunStatus.NOT_STARTED and _priority(run) >= self._at_once_priority
+        if urgent and not self._another_of_its_job(run):
             return self._instance.launch_run(run.run_id, context.workspace)
         return super().submit_run(context)
+
+    def _another_of_its_job(self, run: DagsterRun) -> bool:
+        of_job = RunsFilter(job_name=run.job_name, statuses=NOT_FINISHED_STATUSES)
+        return any(run_id != run.run_id for run_id in self._instance.get_run_ids(of_job, limit=2))
 
 
 def _priority(run: DagsterRun) -> int:

@@ -1,5 +1,5 @@
-"""The definitions that the code servers of test_code_server.py serve: a job that succeeds, one that fails, one that
-goes on until it is stopped.
+"""The definitions that test_code_server.py serves and test_run_coordinator.py submits: a job that succeeds, one that
+fails, one that goes on until it is stopped.
 """
 
 import os

@@ -23,11 +23,8 @@ from stockpick_assets.fine_partitions import UnsupportedDagster
 from stockpick_assets.fine_partitions.run_coordinator import PriorityRunCoordinator
 from stockpick_assets_tests.fine_partitions import code_location
 
-ORIGIN = RemoteJobOrigin(
-    RemoteRepositoryOrigin(
-        InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name=code_location.__name__)), "__repository__"
-    ),
-    code_location.succeeding.name,
+REPOSITORY = RemoteRepositoryOrigin(
+    InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name=code_location.__name__)), "__repository__"
 )
 
 
@@ -65,13 +62,13 @@ class Queue:
         self._workspace = workspace
         self._daemon = QueuedRunCoordinatorDaemon(interval_seconds=1)
 
-    def submit(self, priority: str | None = None) -> str:
+    def submit(self, priority: str | None = None, job: dg.JobDefinition = code_location.succeeding) -> str:
         """Submit a run of that priority."""
         run = self.instance.create_run_for_job(
-            code_location.succeeding,
+            job,
             tags={"dagster/priority": priority} if priority else {},
-            remote_job_origin=ORIGIN,
-            job_code_origin=dg.reconstructable(code_location.succeeding).get_python_origin(),
+            remote_job_origin=RemoteJobOrigin(REPOSITORY, job.name),
+            job_code_origin=dg.reconstructable(job).get_python_origin(),
         )
         return self.instance.submit_run(run.run_id, self._workspace.create_request_context()).run_id
 
@@ -105,10 +102,22 @@ def queue(folder: Path, **config: Any) -> Iterator[Queue]:
 
 def test_an_urgent_run_is_launched_when_it_is_submitted_though_the_queue_is_full(tmp_path: Path) -> None:
     with queue(tmp_path, at_once_priority=10, max_concurrent_runs=1) as runs:
-        backfill = runs.submit()
+        backfill = runs.submit(job=code_location.failing)
         runs.look()
         live = runs.submit("10")
         assert runs.statuses(backfill, live) == ["STARTING", "STARTING"]
+
+
+def test_an_urgent_run_waits_while_another_of_its_job_is_not_finished(tmp_path: Path) -> None:
+    with queue(tmp_path, at_once_priority=10, max_concurrent_runs=1) as runs:
+        live, again = runs.submit("10"), runs.submit("10")
+        runs.look()
+        assert runs.statuses(live, again) == ["STARTING", "QUEUED"]
+        runs.end(live)
+        assert runs.statuses(again, runs.submit("10")) == ["QUEUED", "QUEUED"]
+        runs.look()
+        assert runs.statuses(again) == ["STARTING"]
+        runs.end(again)
 
 
 def test_other_runs_wait_until_none_is_at_work_and_the_urgent_ones_count(tmp_path: Path) -> None:
