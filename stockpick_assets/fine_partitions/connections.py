@@ -17,18 +17,22 @@ from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, TimeoutError
 from sqlalchemy.pool import QueuePool
 
 # A webserver that shows runs opens a file per run; the files of runs looked at longest ago are closed.
 MOST_OPEN = 16
 SECONDS_BETWEEN_ATTEMPTS = 0.5
+SECONDS_BETWEEN_WARNINGS = 10.0
+# psycopg2 gives no code with an error of connecting, so these are Postgres' English words; in another language
+# (lc_messages) such a server is waited for as one that is away.
+REFUSALS = ("authentication failed", "no pg_hba.conf entry", "no password supplied", '" does not exist')
 
 logger = logging.getLogger(__name__)
 
 
 class ServerUnreachable(Exception):
-    """A database server could not be reached for as long as it is waited for."""
+    """A database server gave no connection for as long as it is waited for, or refuses this account or database."""
 
 
 class OpenEngines:
@@ -76,23 +80,37 @@ class OpenEngines:
 
 
 def connect(engine: Engine, patience_seconds: float) -> Connection:
-    """A connection to a server that may be away: it is asked again for `patience_seconds`, and each time is logged.
+    """A connection to a server that may be away, or of a pool that may be in use: asked again for `patience_seconds`.
+
+    The first attempt that fails is logged, and then one each 10 s. A server that refuses the account or has no such
+    database is not asked again.
 
     Raises ServerUnreachable.
     """
-    end = time.monotonic() + patience_seconds
+    begun = time.monotonic()
+    warn_from = begun
     while True:
         try:
             return engine.connect()
-        except OperationalError as error:
-            server, cause = engine.url.render_as_string(hide_password=True), " ".join(str(error.orig).split())
-            if time.monotonic() >= end:
+        except (OperationalError, TimeoutError) as error:
+            server = engine.url.render_as_string(hide_password=True)
+            cause = " ".join(str(error.orig if isinstance(error, OperationalError) else error).split())
+            if any(words in cause for words in REFUSALS):
                 raise ServerUnreachable(
-                    f"the event log at {server} could not be reached for {patience_seconds:g} s: {cause}. Start the "
-                    "server or correct its address, and run again what failed; patience_seconds of the event log in "
-                    "dagster.yaml is how long it is waited for"
+                    f"the event log at {server} refuses to be opened: {cause}. Correct the account, its password or "
+                    "the database in the address of the event log in dagster.yaml"
                 ) from error
-            logger.warning("waiting for the event log at %s: %s", server, cause)
+            now = time.monotonic()
+            if now >= begun + patience_seconds:
+                raise ServerUnreachable(
+                    f"the event log at {server} gave no connection for {patience_seconds:g} s: {cause}. Start the "
+                    "server, correct its address or allow the webserver more connections (--db-pool-max-overflow), and "
+                    "run again what failed; patience_seconds of the event log in dagster.yaml is how long it is waited "
+                    "for"
+                ) from error
+            if now >= warn_from:
+                logger.warning("waiting for the event log at %s: %s", server, cause)
+                warn_from = now + SECONDS_BETWEEN_WARNINGS
         time.sleep(SECONDS_BETWEEN_ATTEMPTS)
 
 

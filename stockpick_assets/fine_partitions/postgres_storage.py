@@ -35,7 +35,8 @@ from stockpick_assets.fine_partitions.storage import FinePartitionsStorage
 events = SqlEventLogStorageTable
 
 DRIVER = "postgresql+psycopg2"
-# Stock gives a server up after 11 s, less than one takes that is moved to another machine.
+# Stock gives a server up after 11 s, less than one takes that is moved to another machine. Longer than the 60 s of a
+# sensor's tick: a tick that is ended is repeated, a run is not.
 PATIENCE_SECONDS = 90.0
 
 _SEQUENCE = "pg_get_serial_sequence('event_logs', 'id')"
@@ -71,12 +72,14 @@ class FinePartitionsPostgresStorage(FinePartitionsStorage, PostgresEventLogStora
         should_autocreate_tables: whether missing tables are made: Dagster's, and those of `postgres_schema`.
         overrides: whether Dagster's methods are overridden in this process (`overrides.install`). Without them the
             storage gives the same answers and runs are slow.
-        patience_seconds: how long a server that cannot be reached is waited for.
+        patience_seconds: how long a server that cannot be reached, or a pool in use, is waited for. A run has to
+            outlast that; a sensor's tick is ended by Dagster after 60 s, and repeated.
 
     Raises:
         UnsupportedDagster: the installed Dagster is not the one this package was written for.
         ValueError: the address names another driver than psycopg2.
-        ServerUnreachable: from any method, when the server stayed away longer than that.
+        ServerUnreachable: from any method, when the server stayed away longer than that, or at once when it refuses
+            the account or has no such database.
     """
 
     def __init__(

@@ -53,6 +53,22 @@ class Server:
         """End it, and every transaction that is not committed."""
         self.run("pg_ctl", "stop", "--wait", "--silent", "--mode=immediate")
 
+    @contextmanager
+    def asking_for_passwords(self) -> Iterator[None]:
+        """It lets nobody in without a password, and no account has one."""
+        rules = Path(self.folder, "data", "pg_hba.conf")
+        trusting = rules.read_text()
+        rules.write_text("local all all scram-sha-256\n")
+        # A restart reads the rules before it answers, a reload some time after.
+        self.stop()
+        self.start()
+        try:
+            yield
+        finally:
+            rules.write_text(trusting)
+            self.stop()
+            self.start()
+
     def run(self, program: str, *arguments: str) -> None:
         """Run one of Postgres' programs on its data."""
         command = [str(_programs() / program), "--pgdata", f"{self.folder}/data", *arguments]

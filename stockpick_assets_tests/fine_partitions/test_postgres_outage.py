@@ -1,17 +1,15 @@
 """Runs and readers on our event log in Postgres while the server is away."""
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import dagster as dg
 import pytest
 from dagster import EventLogEntry
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import URL, Connection, make_url
 
 from stockpick_assets.fine_partitions.connections import ServerUnreachable
 from stockpick_assets.fine_partitions.connections import logger as connection_logger
@@ -28,6 +26,7 @@ from stockpick_assets_tests.fine_partitions.flows import (
     statuses,
 )
 from stockpick_assets_tests.fine_partitions.postgres import Server, new_database, running_server
+from stockpick_assets_tests.fine_partitions.test_connections import waits
 
 MATERIALIZED = {"materialized": keys(), "failed": [], "in progress": []}
 
@@ -60,33 +59,18 @@ def instance(server: Server, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-class _Waiting(logging.Handler):
-    """Notices that somebody waits for the server."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen = Event()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.seen.set()
-
-
 @contextmanager
 def away_until_it_is_missed(server: Server) -> Iterator[Future[None]]:
     """The server is away, and comes back once somebody waits for it."""
-    waiting = _Waiting()
+    with waits() as waited:
 
-    def come_back() -> None:
-        assert waiting.seen.wait(30), "nobody waited for the server"
-        server.start()
+        def come_back() -> None:
+            assert waited.wait(30), "nobody waited for the server"
+            server.start()
 
-    connection_logger.addHandler(waiting)
-    server.stop()
-    try:
+        server.stop()
         with ThreadPoolExecutor(1) as pool:
             yield pool.submit(come_back)
-    finally:
-        connection_logger.removeHandler(waiting)
 
 
 def test_a_run_waits_for_a_server_that_is_away_and_goes_on(server: Server, instance: dg.DagsterInstance) -> None:
@@ -141,11 +125,34 @@ def test_a_reader_does_not_notice_a_restart_between_two_questions(
     assert instance.get_materialized_partitions(UPSTREAM) == set(keys())
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda url: url.set(username="nobody"), 'role "nobody" does not exist'),
+        (lambda url: url.set(database="nothing"), 'database "nothing" does not exist'),
+    ],
+)
+def test_a_server_that_refuses_is_not_waited_for(
+    server: Server, change: Callable[[URL], URL], why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = change(make_url(new_database(server.address))).render_as_string(hide_password=False)
+    with pytest.raises(ServerUnreachable, match=f"refuses to be opened: .*{why}.*Correct the account"):
+        FinePartitionsPostgresStorage(address)
+    assert connection_logger.name not in {record.name for record in caplog.records}
+
+
+def test_a_wrong_password_is_told_of_at_once(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    address = make_url(new_database(server.address)).set(password="wrong")
+    with server.asking_for_passwords(), pytest.raises(ServerUnreachable, match="password authentication failed"):
+        FinePartitionsPostgresStorage(address.render_as_string(hide_password=False))
+    assert connection_logger.name not in {record.name for record in caplog.records}
+
+
 def test_a_server_that_stays_away_is_told_of_after_the_patience(server: Server) -> None:
     storage = FinePartitionsPostgresStorage(new_database(server.address), patience_seconds=0.1)
     server.stop()
     try:
-        with pytest.raises(ServerUnreachable, match=r"could not be reached for 0.1 s: .*patience_seconds"):
+        with pytest.raises(ServerUnreachable, match=r"gave no connection for 0.1 s: .*patience_seconds"):
             storage.get_materialized_partitions(UPSTREAM)
     finally:
         server.start()
