@@ -107,6 +107,13 @@ OVERRIDES: tuple[Override, ...] = (
     ),
 )
 
+# What they call that is Dagster's own.
+CALLED_METHODS: tuple[StockMethod, ...] = (
+    StockMethod(
+        TimeWindowPartitionsDefinition, "_iterate_time_windows", "(self, start_timestamp, ignore_exclusions=False)"
+    ),
+)
+
 GRAPHQL_ASSETS = "dagster_graphql.implementation.fetch_assets"
 
 
@@ -140,11 +147,12 @@ SQL_METHODS: tuple[StockMethod, ...] = (
     StockMethod(SqlEventLogStorage, "_store_asset_event", "(self, conn, event, event_id)"),
     StockMethod(SqlEventLogStorage, "_store_asset_event_tags", "(self, conn, events, event_ids)"),
     StockMethod(SqlEventLogStorage, "_tags_for_asset_event", "(self, event)"),
+    StockMethod(SqlEventLogStorage, "_get_assets_details", "(self, asset_keys)"),
     StockMethod(SqlEventLogStorage, "_add_assets_wipe_filter_to_query", "(self, query, assets_details, asset_keys)"),
 )
 
 _lock = threading.Lock()
-_replaced: list[tuple[StockMethod, Callable[..., Any] | None]] = []
+_replaced: dict[StockMethod, Callable[..., Any] | None] = {}
 
 
 def signature_of(method: Callable[..., Any]) -> str:
@@ -168,20 +176,22 @@ def check(methods: tuple[StockMethod, ...]) -> None:
         )
 
 
-def install(overrides: tuple[Override, ...] = OVERRIDES) -> None:
-    """Put the overrides in place for this process; does nothing if they are.
+def install(overrides: tuple[Override, ...] | None = None) -> None:
+    """Put overrides in place for this process: those of them that are not yet.
+
+    Args:
+        overrides: by default `OVERRIDES`, and `of_webserver()` of what has been imported by now.
 
     Raises:
         UnsupportedDagster: the installed Dagster's version or one of the methods differs. Nothing is replaced then.
     """
     with _lock:
-        if _replaced:
-            return
-        overrides = (*overrides, *of_webserver())
-        check(tuple(override.stock for override in overrides))
-        for override in overrides:
+        wanted = (*OVERRIDES, *of_webserver()) if overrides is None else overrides
+        missing = [override for override in wanted if override.stock not in _replaced]
+        check(tuple(override.stock for override in missing) + CALLED_METHODS)
+        for override in missing:
             owner, name = override.stock.owner, override.stock.name
-            _replaced.append((override.stock, vars(owner).get(name)))
+            _replaced[override.stock] = vars(owner).get(name)
             setattr(owner, name, override.replacement(getattr(owner, name)))
 
 
@@ -189,7 +199,7 @@ def remove() -> None:
     """Put Dagster's own methods back in this process; does nothing if they are."""
     with _lock:
         while _replaced:
-            stock, own = _replaced.pop()
+            stock, own = _replaced.popitem()
             if own is None:
                 delattr(stock.owner, stock.name)
             else:

@@ -9,7 +9,9 @@ import pytest
 from dagster_graphql.implementation import fetch_assets
 
 from stockpick_assets.fine_partitions import FinePartitionsSqliteStorage, UnsupportedDagster, install, remove
+from stockpick_assets.fine_partitions.loading import LOADING_METHODS, decided_at_load
 from stockpick_assets.fine_partitions.overrides import (
+    CALLED_METHODS,
     GRAPHQL_ASSETS,
     OVERRIDES,
     SQL_METHODS,
@@ -51,7 +53,8 @@ def test_overrides_replace_every_method_of_the_table_and_are_taken_out_whole() -
 
 def test_the_installed_dagster_is_the_one_the_table_was_written_for() -> None:
     overridden = (*OVERRIDES, *of_webserver())
-    check(tuple(each.stock for each in overridden) + SQL_METHODS + SQLITE_METHODS + POSTGRES_METHODS)
+    called = CALLED_METHODS + LOADING_METHODS
+    check(tuple(each.stock for each in overridden) + called + SQL_METHODS + SQLITE_METHODS + POSTGRES_METHODS)
 
 
 def test_in_a_process_with_dagsters_graphql_its_method_is_replaced_too() -> None:
@@ -63,6 +66,31 @@ def test_in_a_process_with_dagsters_graphql_its_method_is_replaced_too() -> None
 
     remove()
 
+    assert not hasattr(getattr(fetch_assets, graphql.stock.name), "__wrapped__")
+
+
+def test_graphql_that_is_imported_later_is_overridden_by_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    remove()
+    (graphql,) = of_webserver()
+    with monkeypatch.context() as before:
+        before.delitem(sys.modules, GRAPHQL_ASSETS)
+        install()
+        assert not hasattr(getattr(fetch_assets, graphql.stock.name), "__wrapped__")
+
+    install()
+
+    assert hasattr(getattr(fetch_assets, graphql.stock.name), "__wrapped__")
+    remove()
+    assert not hasattr(getattr(fetch_assets, graphql.stock.name), "__wrapped__")
+
+
+def test_only_what_a_caller_names_is_replaced() -> None:
+    remove()
+
+    install(OVERRIDES[:1])
+
+    assert in_place() == [True] + [False] * (len(OVERRIDES) - 1)
+    (graphql,) = of_webserver()
     assert not hasattr(getattr(fetch_assets, graphql.stock.name), "__wrapped__")
 
 
@@ -99,6 +127,13 @@ def test_the_storage_refuses_a_dagster_it_was_not_written_for(tmp_path: Path, mo
 
     with pytest.raises(UnsupportedDagster, match=r"dagster 1\.14\.0"):
         FinePartitionsSqliteStorage(str(tmp_path))
+
+
+def test_what_is_decided_at_load_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dg, "__version__", "1.14.0")
+
+    with pytest.raises(UnsupportedDagster, match=r"dagster 1\.14\.0"):
+        decided_at_load("loaded at", lambda: "now")
 
 
 def test_switched_off_in_the_configuration_dagsters_methods_run_and_answer(tmp_path: Path) -> None:
