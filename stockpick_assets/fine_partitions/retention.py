@@ -3,15 +3,14 @@
 What does not belong here: how events are deleted (`forgetting`), and when it is time.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
-from dagster import AssetKey, DagsterEventType, DagsterInstance, DagsterRun, PartitionsDefinition, RunsFilter
-from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, BulkActionsFilter
+from dagster import AssetKey, DagsterEventType, DagsterInstance, DagsterRun, RunsFilter
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
-from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from sqlalchemy import select
 
@@ -19,6 +18,9 @@ from stockpick_assets.fine_partitions import forgetting
 from stockpick_assets.fine_partitions.storage import ASSET_EVENTS, FinePartitionsStorage
 
 events = SqlEventLogStorageTable
+
+# What is left of so many runs, 2 s of deleting, is all that a tick which is ended leaves behind.
+RUNS_TOGETHER = 50
 
 
 @dataclass(frozen=True)
@@ -92,40 +94,45 @@ def forget_runs_before(instance: DagsterInstance, created_before: datetime, most
     A run stays as long as a partition has something of it: a materialization, an observation, or a plan that is the
     partition's status. With a run go its events, tags and captured output, and the snapshots of its job and plan that
     no other run has.
+
+    Raises:
+        TypeError: the instance's event log is not one of this package's.
     """
+    event_log, runs = _event_log(instance), instance.run_storage
     run_ids = instance.get_run_ids(RunsFilter(statuses=list(FINISHED_STATUSES), created_before=created_before))
-    runs = instance.run_storage
-    deleted: list[DagsterRun] = []
-    for run_id in reversed(run_ids):
-        if len(deleted) == most:
-            break
-        with _event_log(instance).index_connection() as connection:
+    deleted, count = islice(_delete_runs(instance, event_log, reversed(run_ids)), most), 0
+    while together := list(islice(deleted, RUNS_TOGETHER)):
+        count += len(together)
+        if isinstance(runs, SqlRunStorage):
+            with runs.connect() as connection:
+                forgetting.forget_traces(connection, together)
+    return count
+
+
+def _delete_runs(
+    instance: DagsterInstance, event_log: FinePartitionsStorage, run_ids: Iterable[str]
+) -> Iterator[DagsterRun]:
+    """The runs of which no partition has anything, each deleted when it is taken."""
+    for run_id in run_ids:
+        with event_log.index_connection() as connection:
             if forgetting.holds_partitions(connection, run_id):
                 continue
         run = instance.get_run_by_id(run_id)
         if run is not None:
             instance.delete_run(run_id)
             instance.compute_log_manager.delete_logs(prefix=[run_id])
-            deleted.append(run)
-    if deleted and isinstance(runs, SqlRunStorage):
-        with runs.connect() as connection:
-            forgetting.forget_traces(connection, deleted)
-    return len(deleted)
+            yield run
 
 
 def forget_backfills_before(instance: DagsterInstance, created_before: datetime) -> int:
-    """Delete finished backfills created before a time, with their tags; how many. Their runs stay."""
-    finished = BulkActionsFilter(statuses=BULK_ACTION_TERMINAL_STATUSES, created_before=created_before)
-    backfill_ids = [backfill.backfill_id for backfill in instance.get_backfills(finished)]
-    if backfill_ids and isinstance(instance.run_storage, SqlRunStorage):
-        with instance.run_storage.connect() as connection:
-            forgetting.forget_backfills(connection, backfill_ids)
-    return len(backfill_ids)
+    """Delete finished backfills created before a time, with their tags; how many. Their runs stay.
 
-
-def rebuild_status_cache(instance: DagsterInstance, asset_key: AssetKey, partitions_def: PartitionsDefinition) -> None:
-    """Count an asset's partitions by status again, which the next viewer of its page would otherwise wait for."""
-    get_and_update_asset_status_cache_value(instance, asset_key, partitions_def)
+    0 where the runs are not in an SQL database.
+    """
+    if not isinstance(instance.run_storage, SqlRunStorage):
+        return 0
+    with instance.run_storage.connect() as connection:
+        return forgetting.forget_backfills(connection, created_before)
 
 
 def _event_log(instance: DagsterInstance) -> FinePartitionsStorage:

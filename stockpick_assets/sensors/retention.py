@@ -9,13 +9,13 @@ import json
 from datetime import timedelta
 
 import dagster as dg
+from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.fine_partitions.retention import (
     forget_backfills_before,
     forget_partitions_before,
     forget_runs_before,
-    rebuild_status_cache,
 )
 from stockpick_assets.fine_partitions.storage import FinePartitionsStorage
 from stockpick_assets.jobs import FLOW, RETURN_MODEL, TRAINING_SET
@@ -53,7 +53,7 @@ def retention_sensor(flow: Flow, keep_runs: timedelta) -> dg.SensorDefinition:
         asset = next((asset for asset in partitions if done.get(asset) != first), None)
         if asset is not None:
             forgotten = forget_partitions_before(instance, [flow.key(asset)], first)
-            rebuild_status_cache(instance, flow.key(asset), partitions[asset])
+            get_and_update_asset_status_cache_value(instance, flow.key(asset), partitions[asset])
             said = f"{flow.source}/{asset}: {forgotten.events:,} events before {first} forgotten."
             return dg.SensorResult(skip_reason=said, cursor=json.dumps(done | {asset: first}))
         wall = now.wall()

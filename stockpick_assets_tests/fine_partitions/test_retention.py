@@ -7,24 +7,23 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
-from dagster._core.storage.runs.schema import RunTagsTable, SnapshotsTable
+from dagster._core.storage.runs.schema import BackfillTagsTable, RunTagsTable, SnapshotsTable
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from sqlalchemy import func, select
+from sqlalchemy.engine import Connection
 
-from stockpick_assets.fine_partitions import forgetting
+from stockpick_assets.fine_partitions import forgetting, retention
 from stockpick_assets.fine_partitions.retention import (
     Forgotten,
     forget_backfills_before,
     forget_partitions_before,
     forget_runs_before,
-    rebuild_status_cache,
 )
 from stockpick_assets_tests.fine_partitions.conftest import OURS
 from stockpick_assets_tests.fine_partitions.flows import (
     DOWNSTREAM,
     FIRST,
     MIDDLE,
-    PARTITIONS,
     UPSTREAM,
     failing,
     keys,
@@ -141,6 +140,29 @@ def test_with_its_last_run_a_snapshot_and_every_tag_go(ours: dg.DagsterInstance)
     assert rows() == [0, 0]
 
 
+def test_what_runs_leave_is_deleted_before_the_runs_after_them(
+    ours: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, holds = ours.run_storage, forgetting.holds_partitions
+    assert isinstance(runs, SqlRunStorage)
+    first, second = run(ours).run_id, run(ours).run_id
+    forget_partitions_before(ours, [UPSTREAM, DOWNSTREAM], AFTER)
+
+    def ended(connection: Connection, run_id: str) -> bool:
+        if run_id == second:
+            raise TimeoutError
+        return holds(connection, run_id)
+
+    monkeypatch.setattr(forgetting, "holds_partitions", ended)
+    monkeypatch.setattr(retention, "RUNS_TOGETHER", 1)
+    with pytest.raises(TimeoutError):
+        forget_runs_before(ours, SOON)
+
+    with runs.connect() as connection:
+        assert set(connection.execute(select(RunTagsTable.c.run_id)).scalars()) == {second}
+    assert ours.get_run_by_id(first) is None
+
+
 def test_with_a_run_its_output_goes(tmp_path: Path) -> None:
     event_log = OURS | {"config": {"base_dir": str(tmp_path / "events")}}
     with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"event_log_storage": event_log}) as instance:
@@ -154,7 +176,9 @@ def test_with_a_run_its_output_goes(tmp_path: Path) -> None:
 
 
 def test_finished_backfills_go_and_others_stay(ours: dg.DagsterInstance) -> None:
-    for status in (BulkActionStatus.REQUESTED, BulkActionStatus.COMPLETED_SUCCESS):
+    runs = ours.run_storage
+    assert isinstance(runs, SqlRunStorage)
+    for status in (BulkActionStatus.REQUESTED, BulkActionStatus.COMPLETED_SUCCESS, BulkActionStatus.FAILED):
         ours.add_backfill(
             PartitionBackfill(
                 backfill_id=status.value,
@@ -167,22 +191,16 @@ def test_finished_backfills_go_and_others_stay(ours: dg.DagsterInstance) -> None
         )
 
     assert forget_backfills_before(ours, datetime(2024, 6, 2, tzinfo=UTC)) == 0
-    assert forget_backfills_before(ours, datetime(2024, 6, 4, tzinfo=UTC)) == 1
+    assert forget_backfills_before(ours, datetime(2024, 6, 4, tzinfo=UTC)) == 2
     assert [backfill.backfill_id for backfill in ours.get_backfills()] == [BulkActionStatus.REQUESTED.value]
+    with runs.connect() as connection:
+        tagged = connection.execute(select(BackfillTagsTable.c.backfill_id)).scalars()
+        assert set(tagged) == {BulkActionStatus.REQUESTED.value}
 
 
-def test_a_status_cache_is_there_before_anyone_asks(ours: dg.DagsterInstance) -> None:
-    run(ours)
-    forget_partitions_before(ours, [UPSTREAM], SECOND_MINUTE)
-
-    rebuild_status_cache(ours, UPSTREAM, PARTITIONS)
-
-    (record,) = ours.get_asset_records([UPSTREAM])
-    assert record.asset_entry.cached_status is not None
-    subset = record.asset_entry.cached_status.deserialize_materialized_partition_subsets(PARTITIONS)
-    assert sorted(subset.get_partition_keys()) == KEPT
-
-
-def test_another_event_log_is_refused() -> None:
-    with dg.DagsterInstance.ephemeral() as instance, pytest.raises(TypeError, match="InMemoryEventLogStorage"):
-        forget_partitions_before(instance, [UPSTREAM], SECOND_MINUTE)
+def test_another_event_log_is_refused_though_nothing_is_old() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        with pytest.raises(TypeError, match="InMemoryEventLogStorage"):
+            forget_partitions_before(instance, [UPSTREAM], SECOND_MINUTE)
+        with pytest.raises(TypeError, match="InMemoryEventLogStorage"):
+            forget_runs_before(instance, SOON)
