@@ -13,6 +13,7 @@ from typing import Any
 from dagster import AssetKey, DagsterEventType, EventLogEntry, EventLogRecord, EventRecordsFilter
 from dagster._check import not_none
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.instance.utils import RUNLESS_RUN_ID
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from sqlalchemy import delete, insert
 from sqlalchemy.engine import Connection
@@ -138,6 +139,8 @@ class FinePartitionsStorage(PackedPlans, RangeEventLog):
             for statement in insert_tags(self._tags_for_asset_event(event), event.run_id, asset_key, ids):
                 connection.execute(statement)
             self._store_asset_event(connection, event, ids[-1])
+        if event.run_id == RUNLESS_RUN_ID:
+            return
         message = (
             f"Materialized {len(partition_keys)} partitions of {asset_key.to_user_string()},"
             f" {partition_keys[0]} to {partition_keys[-1]}."

@@ -7,18 +7,23 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
-from dagster._core.storage.runs.schema import BackfillTagsTable, RunTagsTable, SnapshotsTable
+from dagster._core.instance.utils import RUNLESS_RUN_ID
+from dagster._core.storage.event_log.schema import AssetEventTagsTable, AssetKeyTable
+from dagster._core.storage.runs.schema import BackfillTagsTable, RunsTable, RunTagsTable, SnapshotsTable
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 
 from stockpick_assets.fine_partitions import forgetting, retention
+from stockpick_assets.fine_partitions.plans import PlannedPartitions
+from stockpick_assets.fine_partitions.range_events import RangeEvents
 from stockpick_assets.fine_partitions.retention import (
     Forgotten,
     forget_backfills_before,
     forget_partitions_before,
     forget_runs_before,
 )
+from stockpick_assets.fine_partitions.storage import FinePartitionsStorage, events
 from stockpick_assets_tests.fine_partitions.conftest import OURS
 from stockpick_assets_tests.fine_partitions.flows import (
     DOWNSTREAM,
@@ -161,6 +166,36 @@ def test_what_runs_leave_is_deleted_before_the_runs_after_them(
     with runs.connect() as connection:
         assert set(connection.execute(select(RunTagsTable.c.run_id)).scalars()) == {second}
     assert ours.get_run_by_id(first) is None
+
+
+def test_however_long_it_goes_on_no_table_grows(ours: dg.DagsterInstance) -> None:
+    event_log, runs = ours.event_log_storage, ours.run_storage
+    assert isinstance(event_log, FinePartitionsStorage) and isinstance(runs, SqlRunStorage)
+
+    def rows() -> list[int]:
+        counts: list[int] = []
+        for connect, tables in (
+            (event_log.index_connection, (events, AssetEventTagsTable, AssetKeyTable, PlannedPartitions, RangeEvents)),
+            (runs.connect, (RunsTable, RunTagsTable, SnapshotsTable)),
+        ):
+            with connect() as connection:
+                counts += [connection.execute(select(func.count()).select_from(each)).scalar_one() for each in tables]
+        return counts
+
+    left: list[list[int]] = []
+    for _ in range(3):
+        run(ours, downstream=failing)
+        run(ours)
+        with event_log.materializing(RUNLESS_RUN_ID, UPSTREAM, MIDDLE, [FIRST, MIDDLE]):
+            ours.report_runless_asset_event(dg.AssetMaterialization(UPSTREAM, partition=MIDDLE))
+        assert statuses(ours, UPSTREAM)["materialized"] == keys()
+        forget_partitions_before(ours, [UPSTREAM, DOWNSTREAM], AFTER)
+        assert forget_runs_before(ours, SOON) == 2
+        left.append(rows())
+
+    assert left[0] == left[1] == left[2]
+    of_assets = 2
+    assert sum(left[0]) == of_assets
 
 
 def test_with_a_run_its_output_goes(tmp_path: Path) -> None:
