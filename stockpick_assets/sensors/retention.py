@@ -34,7 +34,7 @@ def retention_sensor(flow: Flow, keep_runs: timedelta) -> dg.SensorDefinition:
     partition of the window.
     """
     first = flow.window.sessions[0].label()
-    partitions: dict[str, dg.PartitionsDefinition] = {
+    definitions: dict[str, dg.PartitionsDefinition] = {
         **dict.fromkeys(FLOW, flow.window.ticker_minutes),
         **dict.fromkeys((TRAINING_SET, RETURN_MODEL), flow.window.session_partitions),
     }
@@ -50,10 +50,10 @@ def retention_sensor(flow: Flow, keep_runs: timedelta) -> dg.SensorDefinition:
         if not isinstance(instance.event_log_storage, FinePartitionsStorage):
             return dg.SensorResult(skip_reason="Dagster's own event log keeps what it knows of every partition.")
         done: dict[str, str] = json.loads(context.cursor or "{}")
-        asset = next((asset for asset in partitions if done.get(asset) != first), None)
+        asset = next((asset for asset in definitions if done.get(asset) != first), None)
         if asset is not None:
             forgotten = forget_partitions_before(instance, [flow.key(asset)], first)
-            get_and_update_asset_status_cache_value(instance, flow.key(asset), partitions[asset])
+            get_and_update_asset_status_cache_value(instance, flow.key(asset), definitions[asset])
             said = f"{flow.source}/{asset}: {forgotten.events:,} events before {first} forgotten."
             return dg.SensorResult(skip_reason=said, cursor=json.dumps(done | {asset: first}))
         wall = now.wall()
