@@ -34,7 +34,7 @@ from stockpick_assets.backfill import Step, plan, run
 from stockpick_assets.cli.context import Platform
 from stockpick_assets.definitions import build_definitions, resources
 from stockpick_assets.io_managers import ModelIOManager, TableIOManager
-from stockpick_assets.jobs import BACKFILL, FLOW
+from stockpick_assets.jobs import BACKFILL, FLOW, LIVE
 from stockpick_assets.partitions import Selection
 from stockpick_assets.resources.now import wall_clock
 from stockpick_assets.resources.sources import market_data
@@ -127,7 +127,7 @@ def measured_definitions(settings: Settings) -> dg.Definitions:
     """The product's definitions with timed IO managers."""
     source = market_data(settings)
     real = resources(settings, source, flow_of(settings))
-    tables = TimedTables(tables=real["tables"], now=real["now"])
+    tables = TimedTables(tables=real["tables"], now=real["now"], live_job=LIVE)
     models = TimedModels(tables=real["tables"], pyspark=real["pyspark"])
     return build_definitions(settings, wall_clock(), market_data=source, io_manager=tables, model_io_manager=models)
 

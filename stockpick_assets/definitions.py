@@ -25,7 +25,7 @@ from stockpick_assets.assets.training_set import training_set
 from stockpick_assets.core.links import Links
 from stockpick_assets.fine_partitions.loading import decided_at_load
 from stockpick_assets.io_managers import ModelIOManager, TableIOManager
-from stockpick_assets.jobs import jobs
+from stockpick_assets.jobs import LIVE, jobs
 from stockpick_assets.relay import Relay
 from stockpick_assets.resources.code_server import CodeServer
 from stockpick_assets.resources.kafka import Kafka
@@ -116,7 +116,7 @@ def resources(settings: Settings, source: MarketData, flow: Flow) -> dict[str, A
         "relay": Relay(flow.source, flow.window.tickers, settings.clock, kafka.outbox),
         "code_server": CodeServer(settings.dagster_code_server),
         "notifier": Notifier(settings.alert_urls.get_secret_value()),
-        "io_manager": TableIOManager(tables=tables, now=now),
+        "io_manager": TableIOManager(tables=tables, now=now, live_job=LIVE),
         "model_io_manager": ModelIOManager(tables=tables, pyspark=pyspark),
     }
 

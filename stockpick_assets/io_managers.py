@@ -29,7 +29,6 @@ from stockpick_assets.core.market_hours import (
     session_of,
 )
 from stockpick_assets.core.schemas import RAW_PRICES, RETURN_MODEL, TABLES
-from stockpick_assets.jobs import LIVE
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.spark.scoring import Model, load, save
@@ -97,10 +96,14 @@ class Bounds:
 
 
 class TableIOManager(dg.ConfigurableIOManager):
-    """Arrow tables in and out of the Delta table that has the asset's name."""
+    """Arrow tables in and out of the Delta table that has the asset's name.
+
+    live_job: the job whose commits say how long after the close they came.
+    """
 
     tables: dg.ResourceDependency[Tables]
     now: dg.ResourceDependency[Now]
+    live_job: str
     _since: float = PrivateAttr(default_factory=monotonic)  # the last commit of the run, or its beginning
 
     def handle_output(self, context: dg.OutputContext, obj: pa.Table) -> None:
@@ -128,7 +131,7 @@ class TableIOManager(dg.ConfigurableIOManager):
 
     def _latency(self, context: dg.OutputContext, bounds: Bounds) -> dict[str, float]:
         """Metadata of a commit of a live run: the seconds of wall time since its newest minute closed."""
-        if context.job_name != LIVE or bounds.minutes is None:
+        if context.job_name != self.live_job or bounds.minutes is None:
             return {}
         return {"seconds after close": round(-self.now.seconds_until(bounds.minutes[1] + MINUTE), 3)}
 

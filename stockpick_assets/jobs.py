@@ -4,13 +4,11 @@ The multiprocess executor would cost 5 s a step.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
 
-if TYPE_CHECKING:  # the IO manager, which assets.flow declares inputs for, asks for the name of a run's job
-    from stockpick_assets.assets.flow import Flow
+from stockpick_assets.assets.flow import Flow
 
 FLOW = ("raw_prices", "features", "predictions", "picks", "scores")
 LIVE, BACKFILL, TRAINING_SET, RETURN_MODEL = "live", "backfill", "training_set", "return_model"
@@ -18,7 +16,7 @@ LIVE, BACKFILL, TRAINING_SET, RETURN_MODEL = "live", "backfill", "training_set",
 AT_ONCE = {"dagster/priority": "10"}
 
 
-def jobs(flow: "Flow") -> list[AssetJob]:
+def jobs(flow: Flow) -> list[AssetJob]:
     """Every job of one source."""
 
     def job(name: str, assets: tuple[str, ...], description: str, tags: Mapping[str, str] | None = None) -> AssetJob:

@@ -20,7 +20,7 @@ from stockpick_assets.core.market_hours import session_of, sessions_until
 from stockpick_assets.core.reasons import Reason
 from stockpick_assets.core.schemas import TABLES
 from stockpick_assets.io_managers import TableIOManager
-from stockpick_assets.jobs import BACKFILL, FLOW, jobs
+from stockpick_assets.jobs import BACKFILL, FLOW, LIVE, jobs
 from stockpick_assets.partitions import Selection, Window
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
@@ -93,7 +93,7 @@ def defs() -> dg.Definitions:
     return dg.Definitions(
         assets=[asset(name, before) for name, before in zip(FLOW, (None, *FLOW), strict=False)],
         jobs=jobs(NULL_FLOW)[:2],
-        resources={"io_manager": TableIOManager(tables=tables, now=Now(MarketClock()))},
+        resources={"io_manager": TableIOManager(tables=tables, now=Now(MarketClock()), live_job=LIVE)},
         executor=dg.in_process_executor,
     )
 

@@ -51,7 +51,7 @@ def materialize(
 ) -> dg.ExecuteInProcessResult:
     return dg.materialize(
         assets,
-        resources={"io_manager": io_manager(tables=tables(store), now=NOW)},
+        resources={"io_manager": io_manager(tables=tables(store), now=NOW, live_job=LIVE)},
         tags=range_tags(start, end),
         **options,
     )
@@ -212,7 +212,7 @@ def test_commits_of_a_live_run_alone_say_how_long_after_the_close_they_came(
     store: Store, job: str, seconds: list[float]
 ) -> None:
     asset = writer(lambda: bars(3, tickers=TICKERS))
-    io_manager = TableIOManager(tables=tables(store), now=NOW)
+    io_manager = TableIOManager(tables=tables(store), now=NOW, live_job=LIVE)
     definitions = dg.Definitions(
         assets=[asset], jobs=[dg.define_asset_job(job, [asset])], resources={"io_manager": io_manager}
     )
@@ -248,7 +248,11 @@ def test_an_append_that_was_refused_is_repeated_only_after_another_commit(
     store.append("raw_prices", bars(1), {})
     result = dg.materialize(
         [writer(lambda: bars(2, tickers=TICKERS))],
-        resources={"io_manager": TableIOManager(tables=Given(s3=S3Resource(), bucket="", source="simulated"), now=NOW)},
+        resources={
+            "io_manager": TableIOManager(
+                tables=Given(s3=S3Resource(), bucket="", source="simulated"), now=NOW, live_job=LIVE
+            )
+        },
         tags=range_tags(key(0, "AAPL"), key(1, "MSFT")),
         raise_on_error=False,
     )

@@ -16,6 +16,7 @@ from dagster_aws.s3 import S3Resource
 
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.io_managers import TableIOManager
+from stockpick_assets.jobs import LIVE
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.store import Store, TableMissing
@@ -77,7 +78,7 @@ def run(
     return dg.materialize(
         [writer(lambda: rows_of(table), table)],
         instance=instance,
-        resources={"io_manager": io_manager(tables=tables, now=Now(MarketClock()))},
+        resources={"io_manager": io_manager(tables=tables, now=Now(MarketClock()), live_job=LIVE)},
         tags={
             "dagster/asset_partition_range_start": key(0, "AAPL"),
             "dagster/asset_partition_range_end": key(MINUTES - 1, "MSFT"),
