@@ -22,6 +22,8 @@ from stockpick_assets.core.universe import checked_tickers
 PREFIX = "STOCKPICK_"
 Source = Literal["simulated", "recorded", "yahoo"]
 SOURCES: tuple[Source, ...] = get_args(Source)
+# Ports from 3000 on that browsers refuse to open (the "bad ports" of the Fetch standard).
+BAD_PORTS = frozenset({3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080})
 
 
 class SettingsError(StockpickError):
@@ -126,6 +128,9 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}BARS must name the Parquet file that the recorded source replays")
         if (self.replay_started_at is None) != (self.replay_from is None):
             raise ValueError(f"{PREFIX}REPLAY_STARTED_AT and {PREFIX}REPLAY_FROM are set together")
+        for page in (self.dagster_url, self.app_url):
+            if urlsplit(page).port in BAD_PORTS:
+                raise ValueError(f"browsers refuse to open {page}; choose another {PREFIX}PORT_OFFSET or address")
         return self
 
     @property

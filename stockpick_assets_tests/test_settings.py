@@ -31,6 +31,12 @@ def test_an_offset_moves_every_default_address_and_no_other(monkeypatch: pytest.
     assert settings.kafka_bootstrap == "kafka:9092"
 
 
+def test_an_offset_that_puts_a_page_where_no_browser_opens_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOCKPICK_PORT_OFFSET", "3000")
+    with pytest.raises(SettingsError, match=r"browsers refuse to open http://127.0.0.1:6000"):
+        Settings.load()
+
+
 def test_what_one_process_was_told_another_reads_from_the_home(tmp_path: Path) -> None:
     home = tmp_path / ".stockpick"
     home.mkdir()

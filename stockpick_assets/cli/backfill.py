@@ -44,6 +44,11 @@ def backfill(first: str, last: str, tickers: str, again: bool) -> None:
     os.nice(LOWER_PRIORITY)
     with platform.instance() as instance, progress_bar() as progress:
         bar = progress.add_task("", total=sum(len(step.assets) for step in steps))
-        for step in steps:
-            progress.update(bar, description=step.label)
-            run(platform.definitions, instance, step, AssetsDone(progress, bar, step.label))
+        try:
+            for step in steps:
+                progress.update(bar, description=step.label)
+                run(platform.definitions, instance, step, AssetsDone(progress, bar, step.label))
+        except KeyboardInterrupt:
+            goes_on = "begins anew" if again else "goes on where it stopped"
+            progress.console.print(f"stopped within {step.label}; the same command {goes_on}")
+            raise

@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import date, datetime, timedelta
 
@@ -12,12 +12,12 @@ from stockpick_assets import services
 from stockpick_assets.backfill import fail_runs_left_behind, missing, plan, run
 from stockpick_assets.cli.context import Platform
 from stockpick_assets.core.errors import StockpickError
-from stockpick_assets.core.market_hours import Session, minute_label, session_after
+from stockpick_assets.core.market_hours import Session, last_closed_minute, minute_label, session_after
 from stockpick_assets.core.messages import parse_message, topic_prefix
 from stockpick_assets.core.replay import HISTORY, replay
 from stockpick_assets.core.schemas import PICKS, SCORES
 from stockpick_assets.published import PublishedMinute, published_minutes
-from stockpick_assets.resources.kafka import Kafka
+from stockpick_assets.resources.kafka import BrokerError, Kafka
 from stockpick_assets.resources.market_data import MarketData
 from stockpick_assets.resources.now import wall_clock
 from stockpick_assets.resources.sources import market_data
@@ -147,9 +147,35 @@ def _follow(platform: Platform, settings: Settings, live: Session, count: int | 
         wait = timedelta(seconds=int((clock.wall_at(live.open) - wall_clock()).total_seconds()))
         story.tell(f"the market is closed; it opens {minute_label(live.open)} New York, in {wait}")
     kafka = Kafka(settings.kafka_bootstrap, settings.kafka_security())
+    newest = last_closed_minute(live, begins, platform.flow.bar_delay)
+    if newest is not None:
+        story.tell(f"live from {minute_label(newest)} New York on; a line each minute follows what is caught up with")
     with closing(TopicReader(kafka, topic_prefix(settings.source), "latest")) as reader:
-        minutes = published_minutes(reader.poll, platform.flow.window.tickers, begins)
+        minutes = published_minutes(patient(reader.poll, story.tell), platform.flow.window.tickers, begins)
         _tell_minutes(minutes, settings, live, count, story)
+
+
+Poll = Callable[[float], Sequence[bytes]]
+
+
+def patient(poll: Poll, tell: Callable[[str], None]) -> Poll:
+    """`poll`, in which a broker that does not answer has sent nothing, and is told of once until it answers again."""
+    away = False
+
+    def poll_again(seconds: float) -> Sequence[bytes]:
+        nonlocal away
+        try:
+            texts = poll(seconds)
+        except BrokerError as error:
+            if not away:
+                tell(f"{error}; trying again")
+            away = True
+            time.sleep(seconds)
+            return []
+        away = False
+        return texts
+
+    return poll_again
 
 
 def _tell_minutes(

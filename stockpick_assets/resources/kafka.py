@@ -5,6 +5,7 @@ process, after whatever crash, ends or aborts the transaction that was open and 
 What does not belong here: what the messages are, or which of them are due.
 """
 
+import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -211,6 +212,10 @@ class Outbox:
             raise
 
 
+# Of an error of kafka-python, which may hold all it knows of every topic: 37,000 characters of a hundred.
+_LONGEST_CAUSE = 200
+
+
 @contextmanager
 def explained(bootstrap: str, doing: str) -> Iterator[None]:
     """Kafka's errors in words that say what to do."""
@@ -232,4 +237,5 @@ def explained(bootstrap: str, doing: str) -> Iterator[None]:
                 f"another process took over the outbox at Kafka {bootstrap} while {doing}, and sends from the position "
                 "that was committed; of two relays of one source, stop one"
             ) from error
-        raise BrokerError(f"Kafka at {bootstrap} failed while {doing}: {error}") from error
+        cause = textwrap.shorten(str(error), _LONGEST_CAUSE, placeholder=" …")
+        raise BrokerError(f"Kafka at {bootstrap} failed while {doing}: {cause}") from error

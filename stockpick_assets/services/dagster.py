@@ -155,7 +155,9 @@ class Daemon(_Dagster):
     needs = (Webserver.name,)
 
     def arguments(self, settings: Settings) -> Sequence[str]:
-        return [sys.executable, "-m", "dagster._daemon", "run", "--workspace", str(project_file("workspace.yaml"))]
+        # At `info` it writes every key of a backfill, some MB for a session.
+        daemon = [sys.executable, "-m", "dagster._daemon", "run", "--log-level", "warning"]
+        return [*daemon, "--workspace", str(project_file("workspace.yaml"))]
 
     def healthy(self, settings: Settings) -> bool:
         leader = self.process(settings).leader()

@@ -133,6 +133,8 @@ def _latency(settings: Settings) -> tuple[Latency | None, str | None]:
     """The newest live run's, or what is in the way of it."""
     if not (settings.home / "dagster" / "dagster.yaml").exists():
         return None, None
+    if settings.source != "yahoo" and not settings.clock.replayed:
+        return None, None  # the replay is over, and with it the clock by which a minute closed
     os.environ.update(instance_environment(settings))
     try:
         with dg.DagsterInstance.get() as instance:
