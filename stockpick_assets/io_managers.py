@@ -121,8 +121,9 @@ class TableIOManager(dg.ConfigurableIOManager):
             context.add_output_metadata({"new versions": new_versions})
         else:
             version = store.replace(name, obj, bounds.sql(), metadata)
-        committed = {"table": store.uri(name), "table version": version}
-        context.add_output_metadata(committed | self._speed(obj.num_rows) | self._latency(context, bounds))
+        committed, speed = {"table": store.uri(name), "table version": version}, self._speed(obj.num_rows)
+        context.log.info(f"{name}: {obj.num_rows:,} rows answered, {speed['rows/s']:,} a second")
+        context.add_output_metadata(committed | speed | self._latency(context, bounds))
 
     def _speed(self, rows: int) -> dict[str, float]:
         """Metadata of a commit: the seconds since the run's last one, for its rows."""

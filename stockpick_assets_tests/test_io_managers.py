@@ -1,6 +1,7 @@
 """Round trips through the IO manager, on a real ephemeral instance and a local folder."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -219,6 +220,14 @@ def test_commits_of_a_live_run_alone_say_how_long_after_the_close_they_came(
     run = definitions.resolve_job_def(job).execute_in_process(tags=range_tags(key(0, "AAPL"), key(2, "MSFT")))
     said = [event.materialization.metadata for event in run.get_asset_materialization_events()]
     assert [metadata["seconds after close"].value for metadata in said if "seconds after close" in metadata] == seconds
+
+
+def test_the_log_of_a_run_says_how_many_rows_an_asset_has_and_how_fast(store: Store) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        assets = [writer(lambda: bars(3, tickers=TICKERS))]
+        run = materialize(store, assets, key(0, "AAPL"), key(2, "MSFT"), instance=instance)
+        said = [entry.user_message for entry in instance.all_logs(run.run_id)]
+    assert any(re.fullmatch(r"raw_prices: 9 rows answered, [\d,]+ a second", line) for line in said)
 
 
 def test_the_same_bars_again_are_no_new_version(store: Store) -> None:
