@@ -40,7 +40,7 @@ from stockpick_assets.resources.now import wall_clock
 from stockpick_assets.resources.sources import market_data
 from stockpick_assets.services.dagster import PRELOAD, WITHOUT_THREADS, answer, instance_environment, lay_configuration
 from stockpick_assets.services.object_store import filesystem
-from stockpick_assets.services.process import ServiceProcess, free_ports
+from stockpick_assets.services.process import ServiceProcess, free_ports, port_is_free
 from stockpick_assets.services.spark import Spark
 from stockpick_assets.settings import Settings
 
@@ -234,6 +234,8 @@ def dagster_at_work(home: Path) -> Iterator[tuple[Settings, dg.DagsterInstance]]
     try:
         for process, command in zip(processes, commands, strict=True):
             process.launch([sys.executable, "-m", *command], environment | WITHOUT_THREADS, home / "dagster")
+            if process is processes[0]:  # a webserver that finds no code server stays without one for a long time
+                until(lambda: not port_is_free(code), "the code server")
             if process is processes[1]:
                 until(lambda: located(answer(address, LOCATIONS)), "the webserver")
         until(lambda: healthy(answer(address, HEALTH)), "the daemon")
