@@ -4,7 +4,7 @@ The run is one of `stockpick backfill`, on the services of STOCKPICK_HOME if the
 session before it is worked through first, so that there is a model. The tables are in a folder of the bucket that is
 deleted at the end. What of the run is neither an asset's computing nor its tables' input and output is Dagster's own
 part; a run of assets that do nothing over the same range is beside it. With `--ui` a session of these is materialized
-through a webserver, daemon and code server of the bench's own, in both ways of the page's dialog. Linux only. The last
+through a webserver, daemon and code server of the bench's own, by both mutations of the page. Linux only. The last
 line printed is one JSON object.
 
     .venv/bin/python bench/session.py --bars bars.parquet
@@ -281,7 +281,7 @@ def materialized(instance: dg.DagsterInstance, known: set[str]) -> list[dg.Dagst
 
 
 def through_the_page() -> dict[str, Any]:
-    """Seconds from the click to the end of a session of trivial assets, in both ways of the page's dialog."""
+    """Seconds from the click to the end of a session of trivial assets, by both mutations of the page."""
     figures: dict[str, Any] = {}
     flow = flow_of(simulated(100, 5))
     window, assets = flow.window, [{"path": flow.key(name).path} for name in FLOW]
