@@ -28,7 +28,7 @@ from stockpick_assets.core.schemas import RAW_PRICES
 from stockpick_assets.jobs import BACKFILL, FLOW, RETURN_MODEL, TRAINING_SET
 from stockpick_assets.partitions import Selection, Window
 from stockpick_assets.sensors.after_close import has_session
-from stockpick_assets.sensors.live import IN_PROGRESS
+from stockpick_assets.sensors.live import IN_PROGRESS, rows_by_minute
 from stockpick_assets.services.process import START_TIME_TOLERANCE_SECONDS
 from stockpick_assets.store import Store, TableMissing
 
@@ -119,8 +119,7 @@ def _answered(store: Store, table: str, selection: Selection) -> Counter[datetim
     chosen = rows.filter(pc.is_in(rows["ticker"], pa.array(selection.tickers)))
     if bars:
         chosen = chosen.filter(pc.is_in(chosen["reason"], pa.array(sorted(FINAL))))
-    counts = chosen.group_by("minute").aggregate([([], "count_all")]).to_pylist()
-    return Counter({count["minute"]: count["count_all"] for count in counts})
+    return rows_by_minute(chosen)
 
 
 def _label(selection: Selection) -> str:

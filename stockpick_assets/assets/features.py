@@ -30,7 +30,7 @@ def features(flow: Flow) -> dg.AssetsDefinition:
             )
         spark = pyspark.spark_session
         computed = compute(spark, frame(spark, bars), selection.first)
-        rows = rows_of(computed, FEATURE_ROWS, selection.first, selection.last, selection.tickers)
+        rows = rows_of(computed, FEATURE_ROWS, selection.last, selection.tickers)
         return flow.output(rows, ("ticker", "minute", "e1", "n_cmid"))
 
     return asset

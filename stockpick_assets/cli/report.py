@@ -46,9 +46,10 @@ def as_text(status: Status) -> str:
         ("market time", f"{minute_label(status.market_time)} New York ({status.source})"),
         ("lag", "no picks yet" if status.lag is None else str(timedelta(seconds=round(status.lag.total_seconds())))),
     ]
-    if status.latency or status.latency_problem:
-        told = status.latency_problem or (_stages(status.latency) if status.latency else "")
-        rest.append(("newest live minute", told))
+    if status.latency:
+        rest.append(("newest live minute", _stages(status.latency)))
+    elif status.latency_problem:
+        rest.append(("newest live minute", status.latency_problem))
     return "\n\n".join(_aligned(rows) for rows in (services, tables, rest))
 
 

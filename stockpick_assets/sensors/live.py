@@ -8,6 +8,7 @@ from collections import Counter
 from datetime import date, datetime, timedelta
 
 import dagster as dg
+import pyarrow as pa
 
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.core.due import DueMinutes, due_minutes
@@ -86,6 +87,11 @@ def answered_minutes(store: Store, session: date) -> Counter[datetime]:
         rows = store.read(SCORES.name, from_session=session, to_session=session, columns=["minute"])
     except TableMissing:
         return Counter()
+    return rows_by_minute(rows)
+
+
+def rows_by_minute(rows: pa.Table) -> Counter[datetime]:
+    """How many rows each minute has."""
     counts = rows.group_by("minute").aggregate([([], "count_all")]).to_pylist()
     return Counter({count["minute"]: count["count_all"] for count in counts})
 

@@ -37,12 +37,17 @@ WITHOUT_THREADS = {
 HEARTBEAT_SECONDS = 120.0
 
 
+def instance_home(settings: Settings) -> Path:
+    """The folder of this home's Dagster instance, its DAGSTER_HOME."""
+    return settings.home.absolute() / "dagster"
+
+
 def lay_configuration(settings: Settings) -> None:
     """Lay the project's dagster.yaml where this home's instance is read from. Raises ServiceError when there is none.
 
     At once: a process that opens the instance meanwhile would take half a file, or none, for Dagster's own defaults.
     """
-    laid = settings.home.absolute() / "dagster" / "dagster.yaml"
+    laid = instance_home(settings) / "dagster.yaml"
     text = project_file("dagster.yaml").read_text(encoding="utf-8")
     if laid.exists() and laid.read_text(encoding="utf-8") == text:
         return
@@ -54,7 +59,7 @@ def lay_configuration(settings: Settings) -> None:
 
 def instance_environment(settings: Settings) -> dict[str, str]:
     """What a process of this home's Dagster instance needs in its environment, secrets included."""
-    home = settings.home.absolute() / "dagster"
+    home = instance_home(settings)
     host, port = CodeServer().endpoint(settings)
     return settings.environment() | {
         "DAGSTER_HOME": str(home),
@@ -99,7 +104,7 @@ class _Dagster(Service):
         return instance_environment(settings)
 
     def folder(self, settings: Settings) -> Path:
-        return settings.home.absolute() / "dagster"
+        return instance_home(settings)
 
 
 class CodeServer(_Dagster):

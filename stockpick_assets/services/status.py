@@ -23,7 +23,7 @@ from stockpick_assets.fine_partitions import UnsupportedDagster
 from stockpick_assets.latency import Latency, newest_latencies
 from stockpick_assets.resources.kafka import Kafka
 from stockpick_assets.services import ALL, OBJECT_STORE, Service
-from stockpick_assets.services.dagster import instance_environment
+from stockpick_assets.services.dagster import instance_environment, instance_home
 from stockpick_assets.services.kafka import Kafka as KafkaService
 from stockpick_assets.settings import Settings
 from stockpick_assets.store import Store, TableMissing
@@ -131,7 +131,7 @@ def newest_message(kafka: Kafka, source: str) -> Message | None:
 
 def _latency(settings: Settings) -> tuple[Latency | None, str | None]:
     """The newest live run's, or what is in the way of it."""
-    if not (settings.home / "dagster" / "dagster.yaml").exists():
+    if not (instance_home(settings) / "dagster.yaml").exists():
         return None, None
     if settings.source != "yahoo" and not settings.clock.replayed:
         return None, None  # the replay is over, and with it the clock by which a minute closed

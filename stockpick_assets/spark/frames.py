@@ -24,7 +24,7 @@ def rows(frame: DataFrame, schema: TableSchema) -> pa.Table:
     return table.sort_by([(column, "ascending") for column in schema.key])
 
 
-def rows_of(frame: DataFrame, schema: TableSchema, first: datetime, last: datetime, tickers: Sequence[str]) -> pa.Table:
-    """The same, of the minutes from `first` to `last` and of `tickers` alone."""
-    chosen = frame.where(F.col("minute").between(F.lit(first), F.lit(last)) & F.col("ticker").isin(list(tickers)))
+def rows_of(frame: DataFrame, schema: TableSchema, last: datetime, tickers: Sequence[str]) -> pa.Table:
+    """The same, of the minutes up to `last` and of `tickers` alone."""
+    chosen = frame.where((F.col("minute") <= F.lit(last)) & F.col("ticker").isin(list(tickers)))
     return rows(chosen, schema)
