@@ -36,7 +36,7 @@ from stockpick_assets.store import CommitRefused, Store, TableMissing, versions_
 
 EXTENT = "extent"
 # A row that was answered again and came out the same in all of these is no new version of the bar.
-BAR_COLUMNS = ("open", "high", "low", "close", "volume", "reason")
+BAR_COLUMNS = ("open", "high", "low", "close", "volume", "split", "reason")
 # At the stored bars, when another commit comes before each append: three runs of a minute each need three at most.
 LOOKS = 11
 

@@ -5,7 +5,7 @@ What does not: how a source is asked (resources/), or what is done about reasons
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -70,6 +70,8 @@ class Bars:
     minutes: datetime64[us], UTC. The others: float64 of the same length, NaN where the source had nothing.
     silent: minutes of which the source shows that nothing traded, should they have no row here.
     absent: what it means when a minute has no row and is not silent; None while that may still change.
+    splits: by the start of the minute from which it holds, how many shares one share became.
+    day_volume: shares that the source says were traded in the session so far; None where it does not say.
     """
 
     minutes: Minutes
@@ -80,6 +82,8 @@ class Bars:
     volume: Numbers
     silent: Minutes
     absent: Failure | None = None
+    splits: Mapping[np.datetime64, float] = field(default_factory=dict[np.datetime64, float])
+    day_volume: float | None = None
 
     def quoted(self) -> NDArray[np.bool_]:
         """Which rows hold any price at all: a row of nulls says no more than no row."""
@@ -170,7 +174,8 @@ def _answered(request: Request, asked: Minutes, answer: Bars | Failure) -> dict[
     for name, column in zip(values, bars, strict=True):
         values[name][places] = column
         values[name][reason != Reason.PRESENT.value] = np.nan
-    return {**values, "reason": reason, "detail": detail}
+    split = np.array([answer.splits.get(minute, np.nan) for minute in asked])
+    return {**values, "split": split, "reason": reason, "detail": detail}
 
 
 def _prices_believed(bars: Numbers) -> NDArray[np.bool_]:

@@ -43,6 +43,7 @@ RAW_PRICES = _table(
     low=pa.float64(),
     close=pa.float64(),
     volume=pa.float64(),
+    split=pa.float64(),  # shares that one share became at the start of this minute; null without a split
     reason=pa.string(),
     detail=pa.string(),  # what the provider said, where the reason is an error
     fetched_at=TIMESTAMP,  # wall time of the answer
