@@ -4,7 +4,7 @@ An asset's input says how far it reads (`Extent`); the IO manager turns that and
 It refuses to write rows that the run has no partition for, another schema than the declared one, or another source.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -28,15 +28,14 @@ from stockpick_assets.core.market_hours import (
     session_before,
     session_of,
 )
-from stockpick_assets.core.schemas import RAW_PRICES, RETURN_MODEL, TABLES
+from stockpick_assets.core.schemas import PICKS, RAW_PRICES, RETURN_MODEL, TABLES
+from stockpick_assets.core.versions import new_versions, picks_kept
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.spark.scoring import Model, load, save
 from stockpick_assets.store import CommitRefused, Store, TableMissing, versions_read
 
 EXTENT = "extent"
-# A row that was answered again and came out the same in all of these is no new version of the bar.
-BAR_COLUMNS = ("open", "high", "low", "close", "volume", "split", "reason")
 # At the stored bars, when another commit comes before each append: three runs of a minute each need three at most.
 LOOKS = 11
 
@@ -105,7 +104,8 @@ class TableIOManager(dg.ConfigurableIOManager):
     _since: float = PrivateAttr(default_factory=monotonic)  # the last commit of the run, or its beginning
 
     def handle_output(self, context: dg.OutputContext, obj: pa.Table) -> None:
-        """Commit the rows in place of those of the same partitions; bars are appended where they are new or differ.
+        """Commit the rows in place of those of the same partitions; bars are appended where they are new or differ,
+        and picks that went out stay (core/versions.py).
 
         Raises RefusedRows, and StoreError when the commit fails.
         """
@@ -115,10 +115,11 @@ class TableIOManager(dg.ConfigurableIOManager):
         _check(obj, name, bounds, store.source)
         metadata = commit_metadata(context.run_id, keys)
         if name == RAW_PRICES.name:
-            version, new_versions = _append_new_versions(store, obj, bounds, metadata)
-            context.add_output_metadata({"new versions": new_versions})
+            version, added = append_new_versions(store, obj, bounds, metadata, self.now)
+            context.add_output_metadata({"new versions": added.num_rows})
         else:
-            version = store.replace(name, obj, bounds.sql(), metadata)
+            kept = _picks_kept(store, obj, bounds) if name == PICKS.name else obj
+            version = store.replace(name, kept, bounds.sql(), metadata)
         committed, speed = {"table": store.uri(name), "table version": version}, self._speed(obj.num_rows)
         context.log.info(f"{name}: {obj.num_rows:,} rows answered, {speed['rows/s']:,} a second")
         context.add_output_metadata(committed | speed | self._latency(context, bounds))
@@ -204,12 +205,14 @@ def _spark_uri(store: Store, path: str) -> str:
     return store.uri(path).replace("s3://", "s3a://", 1)
 
 
-def read(store: Store, name: str, extent: Extent, bounds: Bounds) -> pa.Table:
+def read(store: Store, name: str, extent: Extent, bounds: Bounds, *, every_version: bool = False) -> pa.Table:
     """The rows of a table within an extent of the bounds. Raises TableMissing, StoreError."""
     from_session, to_session = bounds.sessions
     if extent is Extent.EARLIER_SESSIONS:
         return store.read(name, before=from_session)
-    of_sessions = partial(store.read, name, from_session=from_session, to_session=to_session)
+    of_sessions = partial(
+        store.read, name, from_session=from_session, to_session=to_session, every_version=every_version
+    )
     if extent is Extent.SESSION or bounds.minutes is None or bounds.tickers is None:
         return of_sessions()
     first, last = bounds.minutes
@@ -254,35 +257,32 @@ def _check(rows: pa.Table, name: str, bounds: Bounds, source: str) -> None:
             )
 
 
-def _append_new_versions(
-    store: Store, rows: pa.Table, bounds: Bounds, metadata: Mapping[str, str], looks: int = LOOKS
-) -> tuple[int, int]:
-    """Append the rows whose bar is not the newest one stored; the table's version then, and how many they were.
+def append_new_versions(
+    store: Store, rows: pa.Table, bounds: Bounds, metadata: Mapping[str, str], now: Now, looks: int = LOOKS
+) -> tuple[int, pa.Table]:
+    """Append the rows of an answer that are new versions of bars; the table's version then, and those rows.
 
     Where another commit comes between the look and the append, it looks again: two runs of the same minutes at one time
     would both find them new. Raises CommitRefused when that was so each time or no other came, and StoreError.
     """
-    new, after = _new_versions(store, rows, bounds)
-    if not new.num_rows:
-        return after, 0
     try:
-        return store.append(RAW_PRICES.name, new, metadata, after), new.num_rows
+        stored = read(store, RAW_PRICES.name, Extent.PARTITIONS, bounds)
+        after = versions_read(stored)[RAW_PRICES.name]
+    except TableMissing:
+        stored, after = RAW_PRICES.empty(), 0
+    new = new_versions(rows, stored, now.market())
+    if not new.num_rows:
+        return after, new
+    try:
+        return store.append(RAW_PRICES.name, new, metadata, after), new
     except CommitRefused:
         if looks == 1 or store.version(RAW_PRICES.name) == after:
             raise
-    return _append_new_versions(store, rows, bounds, metadata, looks - 1)
+    return append_new_versions(store, rows, bounds, metadata, now, looks - 1)
 
 
-def _new_versions(store: Store, rows: pa.Table, bounds: Bounds) -> tuple[pa.Table, int]:
-    """The rows whose bar is not the newest one stored, and the version that says so; 0, the empty one, before it is."""
+def _picks_kept(store: Store, made: pa.Table, bounds: Bounds) -> pa.Table:
     try:
-        stored = read(store, RAW_PRICES.name, Extent.PARTITIONS, bounds)
+        return picks_kept(made, read(store, PICKS.name, Extent.PARTITIONS, bounds, every_version=True))
     except TableMissing:
-        return rows, 0
-    known = set(_bars(stored))
-    new = rows.filter(pa.array([bar not in known for bar in _bars(rows)], pa.bool_()))
-    return new, versions_read(stored)[RAW_PRICES.name]
-
-
-def _bars(rows: pa.Table) -> Iterator[tuple[Any, ...]]:
-    return zip(*(rows[column].to_pylist() for column in (*RAW_PRICES.key, *BAR_COLUMNS)), strict=True)
+        return made

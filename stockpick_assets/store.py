@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial, reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -132,12 +132,14 @@ class Store:
         to_ticker: str | None = None,
         columns: Sequence[str] = (),
         version: int | None = None,
+        as_of: datetime | None = None,
         every_version: bool = False,
     ) -> pa.Table:
         """Rows in key order, of all sessions, minutes and tickers between the given ends; an end left out is open.
 
-        All ends are included but `before`, a session. Of a row that was written several times the newest is returned,
-        unless `every_version` is asked for. The answer's schema metadata names the table and the version that was read.
+        All ends are included but `before`, a session. Of a bar that was written several times the newest is returned,
+        of a pick the published one, unless `every_version` is asked for. as_of: of bars, what was known at that market
+        time. The answer's schema metadata names the table and the version that was read.
         Rows that are not there are missing from the answer; a table that is not there raises TableMissing, and a
         read that fails raises StoreError.
         """
@@ -150,12 +152,16 @@ class Store:
             ("minute", "<=", last),
             ("ticker", ">=", from_ticker),
             ("ticker", "<=", to_ticker),
+            ("known_at", "<=", as_of),
         )
-        filters = [end for end in ends if end[2] is not None]
+        filters: list[tuple[str, str, Any]] = [end for end in ends if end[2] is not None]
+        if "published" in schema.columns.names and not every_version:
+            filters.append(("published", "=", True))
         newest = "fetched_at" if "fetched_at" in schema.columns.names and not every_version else None
         wanted = list(columns) or schema.columns.names
         read: list[str] = list(dict.fromkeys([*wanted, *schema.key, *([newest] if newest else [])]))
         table = self.open(name, version)
+        self._require(name, table)
         with self._errors(name, "read"):
             rows = table.to_pyarrow_table(columns=read, filters=filters or None)
         rows = rows.cast(pa.schema([schema.columns.field(column) for column in read]))
@@ -216,6 +222,7 @@ class Store:
         after: int | None = None,
     ) -> int:
         table = self._opened_or_made(name)
+        self._require(name, table)
         if after is not None and table.version() != after:
             raise CommitRefused(
                 f"could not write table {name} at {self.uri(name)}: version {after} was read, and it is at "
@@ -246,6 +253,15 @@ class Store:
                 commit_properties=CommitProperties(max_commit_retries=0),
             )
         return self.open(name)
+
+    def _require(self, name: str, table: DeltaTable) -> None:
+        lacking = set(TABLES[name].columns.names) - {field.name for field in table.schema().fields}
+        if lacking:
+            raise StoreError(
+                f"table {name} at {self.uri(name)} was written by an earlier stockpick and lacks the column "
+                f"{', '.join(sorted(lacking))}; keep its bucket or folder as it is and name another "
+                "(STOCKPICK_S3_BUCKET, STOCKPICK_STORE_ROOT), or begin anew (`make clean`)"
+            )
 
     @contextmanager
     def _errors(self, name: str, doing: str) -> Iterator[None]:

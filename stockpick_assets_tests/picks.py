@@ -39,11 +39,10 @@ def pick(at: datetime, ticker: str, rank: int | None = None, **values: Any) -> d
     }
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """The rows as a table in the schema PICKS, with their messages."""
-    return with_messages(
-        pa.Table.from_pylist([dict(row) for row in rows], schema=PICKS.columns), {"raw_prices": 3}, "run"
-    )
+def table(rows: Sequence[Mapping[str, Any]], made_at: datetime = SESSION.close) -> pa.Table:
+    """The rows as a table in the schema PICKS, with their messages, made at that market time."""
+    picked = pa.Table.from_pylist([dict(row) for row in rows], schema=PICKS.columns)
+    return with_messages(picked, {"raw_prices": 3}, "run", made_at)
 
 
 def picks(minutes: int, *, start: int = 0, tickers: Sequence[str] = TICKERS) -> pa.Table:

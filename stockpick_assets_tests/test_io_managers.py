@@ -19,7 +19,7 @@ from dagster_pyspark import PySparkResource
 
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.market_hours import MINUTE, minute_label, session_before
-from stockpick_assets.core.schemas import FEATURE_ROWS, RAW_PRICES
+from stockpick_assets.core.schemas import BARS_FETCHED_AT, FEATURE_ROWS, RAW_PRICES
 from stockpick_assets.io_managers import EXTENT, LOOKS, Extent, ModelIOManager, NewModel, TableIOManager
 from stockpick_assets.jobs import BACKFILL, LIVE
 from stockpick_assets.partitions import Window
@@ -94,8 +94,9 @@ def reader(seen: list[pa.Table], extent: Extent, name: str = "raw_prices", **met
 
 def feature_rows(value: float, tickers: tuple[str, ...], minutes: int) -> pa.Table:
     plain = bars(minutes, tickers=tickers)
+    taken = {**{name: name for name in RAW_PRICES.columns.names[:4]}, BARS_FETCHED_AT: "fetched_at"}
     columns = [
-        plain[name] if name in RAW_PRICES.columns.names[:4] else pa.array([value] * plain.num_rows)
+        plain[taken[name]] if name in taken else pa.array([value] * plain.num_rows)
         for name in FEATURE_ROWS.columns.names
     ]
     return pa.table(columns, schema=FEATURE_ROWS.columns)
@@ -281,7 +282,7 @@ def test_a_revised_bar_is_a_new_version_of_that_bar_alone(store: Store) -> None:
 
 
 def test_rows_of_other_assets_replace_those_of_the_same_partitions_and_no_others(store: Store) -> None:
-    feature = FEATURE_ROWS.columns.names[-1]
+    feature = FEATURE_ROWS.columns.names[-2]
     materialize(store, [writer(lambda: feature_rows(1.0, TICKERS, 3), "features")], key(0, "AAPL"), key(2, "MSFT"))
     materialize(store, [writer(lambda: feature_rows(2.0, ("AMD",), 2), "features")], key(0, "AMD"), key(1, "AMD"))
     assert store.read("features")[feature].to_pylist() == [1.0, 2.0, 1.0, 1.0, 2.0, 1.0, 1.0, 1.0, 1.0]

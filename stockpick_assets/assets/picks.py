@@ -8,6 +8,7 @@ from stockpick_assets.core.messages import with_messages
 from stockpick_assets.core.ranking import picks as rank
 from stockpick_assets.core.schemas import PICKS, PREDICTIONS, RAW_PRICES
 from stockpick_assets.io_managers import Extent
+from stockpick_assets.resources.now import Now
 from stockpick_assets.store import versions_read
 
 
@@ -21,13 +22,15 @@ def picks(flow: Flow) -> dg.AssetsDefinition:
             "bars": flow.reads(RAW_PRICES.name, Extent.TWO_SESSIONS),
         },
     )
-    def asset(context: dg.AssetExecutionContext, predictions: pa.Table, bars: pa.Table) -> dg.Output[pa.Table]:
+    def asset(
+        context: dg.AssetExecutionContext, predictions: pa.Table, bars: pa.Table, now: dg.ResourceParam[Now]
+    ) -> dg.Output[pa.Table]:
         selection = flow.selection(context)
         ranked = pa.concat_tables(
             rank(predictions, bars, session, selection.first, selection.last, flow.window.tickers, selection.tickers)
             for session in selection.sessions
         )
-        made = with_messages(ranked, versions_read(predictions, bars), context.run.run_id)
+        made = with_messages(ranked, versions_read(predictions, bars), context.run.run_id, now.market())
         return flow.output(made, ("ticker", "minute", "rank", "p_profit", "abstain"))
 
     return asset

@@ -6,6 +6,7 @@ import pyarrow as pa
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.core.grading import scores as grade
 from stockpick_assets.core.schemas import PICKS, RAW_PRICES, SCORES
+from stockpick_assets.core.versions import stamped
 from stockpick_assets.io_managers import Extent
 
 
@@ -26,6 +27,8 @@ def scores(flow: Flow) -> dg.AssetsDefinition:
             for session in selection.sessions
         )
         metadata = {"graded": graded["ungraded"].null_count}
-        return flow.output(graded, ("ticker", "minute", "obtainable_return", "profitable", "ungraded"), metadata)
+        return flow.output(
+            stamped(graded, bars), ("ticker", "minute", "obtainable_return", "profitable", "ungraded"), metadata
+        )
 
     return asset

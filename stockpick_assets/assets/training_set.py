@@ -2,13 +2,14 @@
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 from dagster_pyspark import PySparkResource
 
 from stockpick_assets.assets.flow import Flow
-from stockpick_assets.core.schemas import FEATURE_ROWS, RAW_PRICES, TRAINING_SET
+from stockpick_assets.core.schemas import BARS_FETCHED_AT, FEATURE_ROWS, RAW_PRICES, TIMESTAMP, TRAINING_SET
 from stockpick_assets.io_managers import Extent
 from stockpick_assets.spark.frames import frame, rows
-from stockpick_assets.spark.training import training_rows
+from stockpick_assets.spark.training import LABELLED, training_rows
 
 
 def training_set(flow: Flow) -> dg.AssetsDefinition:
@@ -24,7 +25,10 @@ def training_set(flow: Flow) -> dg.AssetsDefinition:
     )
     def asset(features: pa.Table, bars: pa.Table, pyspark: PySparkResource) -> dg.Output[pa.Table]:
         spark = pyspark.spark_session
-        labelled = rows(training_rows(spark, frame(spark, features), frame(spark, bars)), TRAINING_SET)
-        return flow.output(labelled, ("ticker", "minute", "label", "obtainable_return"))
+        labelled = rows(training_rows(spark, frame(spark, features), frame(spark, bars)), LABELLED)
+        newest = pa.array([pc.max(bars["fetched_at"]).as_py()] * labelled.num_rows, TIMESTAMP)
+        return flow.output(
+            labelled.append_column(BARS_FETCHED_AT, newest), ("ticker", "minute", "label", "obtainable_return")
+        )
 
     return asset

@@ -16,7 +16,7 @@ from stockpick_assets.core.grid import Grid
 from stockpick_assets.core.labels import ENTRY_MINUTES, HORIZON_MINUTES, forward_returns, profitable_above
 from stockpick_assets.core.market_hours import Session, minute_label
 from stockpick_assets.core.reasons import Reason
-from stockpick_assets.core.schemas import SCORES
+from stockpick_assets.core.schemas import BARS_FETCHED_AT, SCORES
 
 NOT_STORED = "raw_prices has no row"
 
@@ -44,11 +44,12 @@ def scores(
     tickers: Sequence[str],
     cost_bp: float,
 ) -> pa.Table:
-    """One grade for each of the session's minutes from `first` to `last` × `tickers`, rows SCORES in key order.
+    """One grade for each of the session's minutes from `first` to `last` × `tickers`, in key order.
 
-    A row is keyed by the minute of grading; the forecast is that of five minutes before. picks: PICKS of the session
-    from its open. bars: RAW_PRICES from its open to `last`. The returns are stated wherever the bars stand;
-    `profitable` (the obtainable return exceeds `cost_bp`) only where there was a forecast. Raises NothingToGrade.
+    The columns are those of SCORES but for bars_fetched_at. A row is keyed by the minute of grading; the forecast is
+    that of five minutes before. picks: PICKS of the session from its open. bars: RAW_PRICES from its open to `last`.
+    The returns are stated wherever the bars stand; `profitable` (the obtainable return exceeds `cost_bp`) only where
+    there was a forecast. Raises NothingToGrade.
     """
     grid = Grid(session, tuple(sorted(tickers)))
     cells = grid.cells(first, last, tickers)
@@ -80,7 +81,8 @@ def scores(
         "profitable": pa.array(obtainable > profitable_above(cost_bp), mask=~graded),
         "ungraded": pa.array(why, pa.string()),
     }
-    return pa.table([columns[name] for name in SCORES.columns.names], schema=SCORES.columns)
+    schema = SCORES.without(BARS_FETCHED_AT).columns
+    return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
 def _why(

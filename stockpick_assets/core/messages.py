@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stockpick_assets.core.errors import StockpickError
-from stockpick_assets.core.schemas import PICKS
+from stockpick_assets.core.schemas import PICKS, TIMESTAMP
 
 SCHEMA_VERSION = 1
 TOPIC_PREFIX = "stockpick"
@@ -81,8 +81,8 @@ def message_id(source: str, minute: datetime, ticker: str) -> str:
     return f"{source}/{minute.astimezone(UTC).strftime(_MINUTE)}/{ticker}"
 
 
-def with_messages(picks: pa.Table, versions: Mapping[str, int], run_id: str) -> pa.Table:
-    """`picks` in the schema PICKS, its columns `message_id` and `message` filled.
+def with_messages(picks: pa.Table, versions: Mapping[str, int], run_id: str, made_at: datetime) -> pa.Table:
+    """`picks` in the schema PICKS: each with its message, to be published, made at that market time.
 
     picks: every other column of PICKS. versions: of each table that was read for them, by name. Raises ValueError when
     a number is NaN or infinite, which JSON cannot say.
@@ -117,7 +117,12 @@ def with_messages(picks: pa.Table, versions: Mapping[str, int], run_id: str) -> 
                 }
             )
         )
-    made = {"message_id": pa.array(ids, pa.string()), "message": pa.array(texts, pa.string())}
+    made = {
+        "made_at": pa.array([made_at] * len(ids), TIMESTAMP),
+        "published": pa.array([True] * len(ids), pa.bool_()),
+        "message_id": pa.array(ids, pa.string()),
+        "message": pa.array(texts, pa.string()),
+    }
     columns = [made[name] if name in made else picks[name] for name in PICKS.columns.names]
     return pa.table(columns, schema=PICKS.columns)
 

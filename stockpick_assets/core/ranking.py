@@ -18,7 +18,7 @@ from stockpick_assets.core.market_hours import Session, minute_label, session_be
 from stockpick_assets.core.probability import WINDOW_MINUTES, pop_window
 from stockpick_assets.core.schemas import PICKS
 
-UNMESSAGED = [name for name in PICKS.columns.names if name not in ("message_id", "message")]
+RANKED = [name for name in PICKS.columns.names if name not in ("made_at", "published", "message_id", "message")]
 NOT_MADE = "no prediction was made for this minute"
 
 
@@ -37,8 +37,9 @@ def picks(
 ) -> pa.Table:
     """One pick for each of the session's minutes from `first` to `last` × `selected` tickers, in key order.
 
-    The columns are those of PICKS but the message's two. predictions: PREDICTIONS of these minutes and all `tickers`,
-    among which a pick is ranked. bars: RAW_PRICES of the previous session, and of this one from its open to `last`.
+    The columns are those of PICKS but for made_at, published and the message's two. predictions: PREDICTIONS of these
+    minutes and all `tickers`, among which a pick is ranked. bars: RAW_PRICES of the previous session, and of this one
+    from its open to `last`.
 
     rank: 1 is the highest score of the minute; equal scores in the order of tickers; null without one. price: newest
     close of the session. change_day: price over the previous session's last close, minus 1. change_5m: price over that
@@ -64,14 +65,14 @@ def picks(
         "change_5m": price / lagged(price, WINDOW_MINUTES) - 1,
         "pop_window": pop_window(closes / previous - 1),
     }
-    schema = PICKS.empty().select(UNMESSAGED).schema
+    schema = PICKS.empty().select(RANKED).schema
     kinds = dict(zip(schema.names, schema.types, strict=True))
     columns: dict[str, Any] = {
         **grid.keys(cells, source),
         **{name: pa.array(grid.at(matrix, cells), kinds[name], from_pandas=True) for name, matrix in matrices.items()},
         "abstain": pc.if_else(predicted["minute"].is_valid(), predicted["abstain"], NOT_MADE),
     }
-    return pa.table([columns[name] if name in columns else predicted[name] for name in UNMESSAGED], schema=schema)
+    return pa.table([columns[name] if name in columns else predicted[name] for name in RANKED], schema=schema)
 
 
 def _last_closes(bars: pa.Table, session: Session, tickers: Sequence[str]) -> NDArray[np.float64]:

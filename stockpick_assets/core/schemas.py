@@ -12,6 +12,8 @@ import pyarrow as pa
 from stockpick_assets.core.feature_set import FEATURES
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+# When the newest of the bars that a row was made from was fetched: a bar fetched later makes the row out of date.
+BARS_FETCHED_AT = "bars_fetched_at"
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,10 @@ class TableSchema:
         """A table of no rows."""
         return self.columns.empty_table()
 
+    def without(self, column: str) -> "TableSchema":
+        """The same but for one column, which is filled later."""
+        return TableSchema(self.name, self.columns.remove(self.columns.names.index(column)), self.key)
+
 
 def _table(name: str, key: tuple[str, ...], **columns: pa.DataType) -> TableSchema:
     return TableSchema(name, pa.schema([pa.field(column, kind) for column, kind in columns.items()]), key)
@@ -33,6 +39,7 @@ def _table(name: str, key: tuple[str, ...], **columns: pa.DataType) -> TableSche
 
 _ROW = {"session": pa.date32(), "minute": TIMESTAMP, "ticker": pa.string(), "source": pa.string()}
 _FEATURES = {feature.name: pa.float64() for feature in FEATURES}
+_STAMP = {BARS_FETCHED_AT: TIMESTAMP}
 
 RAW_PRICES = _table(
     "raw_prices",
@@ -50,7 +57,7 @@ RAW_PRICES = _table(
     known_at=TIMESTAMP,  # market time at which stockpick could have acted on it
     backfilled=pa.bool_(),
 )
-FEATURE_ROWS = _table("features", ("minute", "ticker"), **_ROW, **_FEATURES)
+FEATURE_ROWS = _table("features", ("minute", "ticker"), **_ROW, **_FEATURES, **_STAMP)
 PREDICTIONS = _table(
     "predictions",
     ("minute", "ticker"),
@@ -74,6 +81,8 @@ PICKS = _table(
     expected_excess_return=pa.float64(),
     model_version=pa.string(),
     abstain=pa.string(),
+    made_at=TIMESTAMP,  # market time
+    published=pa.bool_(),  # whether this version goes out and is graded; one of each minute and ticker does
     message_id=pa.string(),
     message=pa.string(),  # the JSON that goes out
 )
@@ -88,6 +97,7 @@ SCORES = _table(
     close_return=pa.float64(),  # from the forecast minute's own close: not tradable
     profitable=pa.bool_(),  # the obtainable return beat the stated cost
     ungraded=pa.string(),  # why there is no grade; null where there is one
+    **_STAMP,
 )
 TRAINING_SET = _table(
     "training_set",
@@ -97,6 +107,7 @@ TRAINING_SET = _table(
     label=pa.float64(),  # what the model is fitted to: percentile rank of the close return in its minute, minus 1/2
     obtainable_return=pa.float64(),
     close_return=pa.float64(),
+    **_STAMP,
 )
 RETURN_MODEL = _table(
     "return_model",

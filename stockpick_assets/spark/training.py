@@ -29,13 +29,14 @@ from stockpick_assets.core.labels import (
     OBTAINABLE_RETURN,
     profitable_above,
 )
-from stockpick_assets.core.schemas import TRAINING_SET
+from stockpick_assets.core.schemas import BARS_FETCHED_AT, TRAINING_SET
 from stockpick_assets.spark.frames import frame
 
 NAMES = [feature.name for feature in FEATURES]
 # Ridge in MLlib's terms: the penalty is divided by the number of rows.
 RIDGE = 2000.0
 TARGET = "label"
+LABELLED = TRAINING_SET.without(BARS_FETCHED_AT)
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Measured:
 
 
 def training_rows(spark: SparkSession, features: DataFrame, bars: DataFrame) -> DataFrame:
-    """Features and labels of whole sessions, columns TRAINING_SET.
+    """Features and labels of whole sessions, columns LABELLED.
 
     features: FEATURE_ROWS. bars: RAW_PRICES of the same sessions. A row needs features, and a bar at its minute and at
     the one five clock minutes later; its `label` is among the rows of its minute.
@@ -88,7 +89,7 @@ def training_rows(spark: SparkSession, features: DataFrame, bars: DataFrame) -> 
         """,
         bars=bars,
         features=features,
-    ).select(*TRAINING_SET.columns.names)
+    ).select(*LABELLED.columns.names)
 
 
 def fit(spark: SparkSession, training: pa.Table, cost_bp: float) -> Fit | None:

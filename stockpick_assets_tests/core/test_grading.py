@@ -6,7 +6,7 @@ import pytest
 
 from stockpick_assets.core.grading import NothingToGrade, Ungraded, scores
 from stockpick_assets.core.market_hours import MINUTE
-from stockpick_assets.core.schemas import SCORES
+from stockpick_assets.core.schemas import BARS_FETCHED_AT, SCORES
 from stockpick_assets_tests.core.grids import TICKERS, Prices, bars, picks
 from stockpick_assets_tests.rows import SESSION
 
@@ -18,7 +18,7 @@ def graded(minute: int, ranks: list[list[int | None]], closes: Prices, opens: Pr
     """The first ticker's grade at that minute."""
     at = SESSION.open + minute * MINUTE
     made = scores(picks(ranks), bars(closes, opens), SESSION, at, at, TICKERS[:1], COST_BP)
-    assert made.schema.equals(SCORES.columns)
+    assert made.schema.equals(SCORES.without(BARS_FETCHED_AT).columns)
     return made.to_pylist()[0]
 
 

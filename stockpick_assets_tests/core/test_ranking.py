@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockpick_assets.core.market_hours import MINUTE
-from stockpick_assets.core.ranking import NOT_MADE, NothingToRank, picks
+from stockpick_assets.core.ranking import NOT_MADE, RANKED, NothingToRank, picks
 from stockpick_assets.core.schemas import PICKS
 from stockpick_assets_tests.core.grids import TICKERS, Prices, bars, matrices, predictions, previous_bars, prices
 from stockpick_assets_tests.rows import SESSION
@@ -73,7 +73,7 @@ def test_one_ticker_is_ranked_among_all_and_answered_alone() -> None:
     asked = predictions([[0.1, 0.3, 0.2]])
     made = picks(asked, bars([]), SESSION, SESSION.open, SESSION.open, TICKERS, TICKERS[2:])
     assert made.select(["ticker", "rank"]).to_pylist() == [{"ticker": TICKERS[2], "rank": 2}]
-    assert made.schema.equals(PICKS.empty().drop(["message_id", "message"]).schema)
+    assert made.schema.equals(PICKS.empty().select(RANKED).schema)
 
 
 def test_an_expected_ticker_without_a_prediction_is_answered_with_a_reason() -> None:

@@ -1,0 +1,139 @@
+"""Versions: which answer becomes a new version of a minute, what a new version touches, and which pick stays.
+
+Bars are revised for days, and minutes are answered that were not. Nothing that is stored is rewritten for it. What does
+not belong here: reading or committing the versions, and when a source is asked again (due.py).
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from stockpick_assets.core.due import DueMinutes
+from stockpick_assets.core.labels import HORIZON
+from stockpick_assets.core.market_hours import MINUTE
+from stockpick_assets.core.quality import FINAL
+from stockpick_assets.core.reasons import Reason
+from stockpick_assets.core.schemas import BARS_FETCHED_AT, PICKS, RAW_PRICES, TIMESTAMP
+
+Integers = NDArray[np.int64]
+
+# An answer that is the same in all of these is no new version of the bar.
+BAR = ("open", "high", "low", "close", "volume", "split", "reason")
+# What two picks of a minute may differ in and be the same pick: when and from what they were made.
+_MADE = ("made_at", "published", "message_id", "message")
+_PICK = tuple(name for name in PICKS.columns.names if name not in _MADE)
+
+
+def new_versions(answered: pa.Table, stored: pa.Table, market: datetime) -> pa.Table:
+    """The rows of an answer that are to be kept beside the newest ones stored; both RAW_PRICES.
+
+    A bar that differs is a new version. A row without a bar never replaces one with a bar: a source that leaves out or
+    spoils what it has shown tells nothing about that minute. A reason that is not final never replaces one that is.
+
+    market: market time of the answer, at which a version that replaces another was known.
+    """
+    newest = dict(zip(_rows(stored, RAW_PRICES.key), _rows(stored, BAR), strict=True))
+    keys = list(_rows(answered, RAW_PRICES.key))
+    kept = [_replaces(bar, newest.get(key)) for key, bar in zip(keys, _rows(answered, BAR), strict=True)]
+    rows = answered.filter(pa.array(kept, pa.bool_()))
+    known_at = [
+        market if key in newest else first_known
+        for key, first_known in zip(_rows(rows, RAW_PRICES.key), rows["known_at"].to_pylist(), strict=True)
+    ]
+    return _with(rows, "known_at", known_at)
+
+
+def _replaces(answer: tuple[Any, ...], stored: tuple[Any, ...] | None) -> bool:
+    if stored is None:
+        return True
+    reason, before = answer[-1], stored[-1]
+    if before == Reason.PRESENT:
+        return reason == Reason.PRESENT and answer != stored
+    return answer != stored and (reason in FINAL or before not in FINAL)
+
+
+def stamped(rows: pa.Table, bars: pa.Table) -> pa.Table:
+    """`rows` with the column `bars_fetched_at` at their end: when the newest of the bars behind each was fetched.
+
+    rows: of one or more sessions, with columns session and minute. bars: the newest RAW_PRICES of these sessions up to
+    the rows' last minute. Behind a row are the session's bars of every ticker up to its minute: features compare all
+    tickers and look back to the open.
+    """
+    minutes, fetched = _fetched(bars)
+    place = np.searchsorted(minutes, _integers(rows, "minute"), side="right") - 1
+    column: Any = pa.array(np.append(fetched, 0)[place], mask=place < 0).cast(TIMESTAMP)
+    return rows.append_column(BARS_FETCHED_AT, column)
+
+
+def affected_minutes(bars: pa.Table, made: pa.Table) -> DueMinutes | None:
+    """The minutes of a session that were made from bars that have a newer version since; None where there are none.
+
+    bars: the newest RAW_PRICES (session, minute, fetched_at). made: rows made from them (session, minute,
+    bars_fetched_at). What a revision touches goes from its minute to the last one made: features look back to the open.
+    """
+    used = made.group_by(["session", "minute"]).aggregate([(BARS_FETCHED_AT, "min")])
+    now = stamped(used, bars)
+    stamps = list(_rows(now, ("minute", f"{BARS_FETCHED_AT}_min", BARS_FETCHED_AT)))
+    touched = [minute for minute, before, newest in stamps if newest is not None and newest > before]
+    return DueMinutes(min(touched), max(minute for minute, *_ in stamps)) if touched else None
+
+
+def _fetched(bars: pa.Table) -> tuple[Integers, Integers]:
+    """The minutes that have bars, ascending, and when the newest of its session's bars up to each was fetched."""
+    minutes, rows, places = np.unique(_integers(bars, "minute"), return_index=True, return_inverse=True)
+    fetched = np.zeros(len(minutes), np.int64)
+    np.maximum.at(fetched, places, _integers(bars, "fetched_at"))
+    sessions = bars["session"].to_numpy()[rows]
+    for session in np.unique(sessions):
+        of_session = sessions == session
+        fetched[of_session] = np.maximum.accumulate(fetched[of_session])
+    return minutes, fetched
+
+
+def picks_kept(made: pa.Table, stored: pa.Table) -> pa.Table:
+    """What picks holds of the partitions of `made` once it is committed; both PICKS.
+
+    stored: every version there is of these partitions. A pick that was made while its forecast's horizon was open is
+    what went out: it stays the published one, and what is made later stands beside it where it differs from the newest.
+    Any other is replaced.
+    """
+    keys, until = list(_rows(stored, PICKS.key)), [key[0] + MINUTE + HORIZON for key in _rows(stored, PICKS.key)]
+    went_out = {
+        key
+        for key, closes, published, made_at in zip(keys, until, *_columns(stored, "published", "made_at"), strict=True)
+        if published and made_at < closes
+    }
+    if not went_out:
+        return made
+    newest = dict(zip(keys, _rows(stored, _PICK), strict=True))
+    made_keys = list(_rows(made, PICKS.key))
+    differs = [
+        key not in went_out or pick != newest[key] for key, pick in zip(made_keys, _rows(made, _PICK), strict=True)
+    ]
+    published = [key not in went_out for key in made_keys]
+    new = _with(made, "published", published).filter(pa.array(differs, pa.bool_()))
+    old = stored.filter(pa.array([key in went_out for key in keys], pa.bool_()))
+    return pa.concat_tables([old.replace_schema_metadata(None), new.replace_schema_metadata(None)])
+
+
+def _rows(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    return zip(*_columns(table, *columns), strict=True)
+
+
+def _columns(table: pa.Table, *columns: str) -> list[list[Any]]:
+    return [table[column].to_pylist() for column in columns]
+
+
+def _with(rows: pa.Table, name: str, values: Sequence[Any]) -> pa.Table:
+    """The rows with other values in a column."""
+    columns: list[Any] = [pa.array(values) if other == name else rows[other] for other in rows.column_names]
+    return pa.table(columns, names=rows.column_names).cast(rows.schema)
+
+
+def _integers(table: pa.Table, column: str) -> Integers:
+    """An instant as microseconds of the epoch."""
+    return np.array(table[column].cast(pa.int64()).to_numpy())
