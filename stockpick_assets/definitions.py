@@ -3,6 +3,7 @@
     raw_prices ─> features ─> predictions ─> picks ─> scores      ticker × minute
                      └─> training_set ─> return_model ─┘          session
     picks ─> Kafka topic per ticker, alerts                       sensors
+    raw_prices, asked again ─> what a revision touches            sensors
 
 `defs` is what Dagster loads; `build_definitions` builds the same from any settings, with any part replaced.
 """
@@ -14,6 +15,7 @@ from typing import Any
 import dagster as dg
 from dagster_aws.s3 import S3Resource
 
+from stockpick_assets.ask_again import ask_again_job
 from stockpick_assets.assets.features import features
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.assets.picks import picks
@@ -37,9 +39,12 @@ from stockpick_assets.resources.spark import RunSpark
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.sensors.after_close import after_close_sensor
 from stockpick_assets.sensors.alerts import alerts_sensor
+from stockpick_assets.sensors.heal import heal_sensor
 from stockpick_assets.sensors.live import live_sensor
+from stockpick_assets.sensors.recompute import recompute_sensor
 from stockpick_assets.sensors.relay import relay_sensor
 from stockpick_assets.sensors.retention import retention_sensor
+from stockpick_assets.sensors.sweep import sweep_sensor
 from stockpick_assets.sensors.upkeep import upkeep_sensor
 from stockpick_assets.sensors.window import window_sensor
 from stockpick_assets.settings import Settings
@@ -65,10 +70,13 @@ def build_definitions(settings: Settings, wall: datetime, **overrides: Any) -> d
             training_set(flow),
             return_model(flow),
         ],
-        jobs=every_job,
+        jobs=[*every_job, ask_again_job(flow)],
         sensors=[
             live_sensor(flow),
             after_close_sensor(flow, every_job),
+            heal_sensor(flow),
+            sweep_sensor(flow),
+            recompute_sensor(flow, every_job),
             relay_sensor(flow),
             alerts_sensor(flow, settings.alert_threshold),
             retention_sensor(flow, timedelta(days=settings.keep_runs_days)),

@@ -12,6 +12,7 @@ from stockpick_assets.assets.flow import Flow
 
 FLOW = ("raw_prices", "features", "predictions", "picks", "scores")
 LIVE, BACKFILL, TRAINING_SET, RETURN_MODEL = "live", "backfill", "training_set", "return_model"
+ASK_AGAIN, RECOMPUTE = "ask_again", "recompute"
 # The run coordinator of dagster.yaml launches runs of this priority at once; the others wait for their turn.
 AT_ONCE = {"dagster/priority": "10"}
 
@@ -31,6 +32,7 @@ def jobs(flow: Flow) -> list[AssetJob]:
     return [
         job(LIVE, FLOW, "The flow of the minutes that have just closed, for every ticker.", AT_ONCE),
         job(BACKFILL, FLOW, "The flow of minutes long closed, for some tickers or all."),
+        job(RECOMPUTE, FLOW[1:], "What revised bars have left out of date, for every ticker."),
         job(TRAINING_SET, ("training_set",), "A closed session's features and labels."),
         job(RETURN_MODEL, ("return_model",), "The model for a session, from the sessions before it."),
     ]

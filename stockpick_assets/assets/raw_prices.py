@@ -1,6 +1,6 @@
 """The bars of each ticker's minute as the source answered, or the reason there is none. Every version is kept."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 import pyarrow as pa
@@ -9,7 +9,7 @@ from stockpick_assets.assets.flow import Flow
 from stockpick_assets.checks import answered, answered_check
 from stockpick_assets.core.market_hours import last_closed_minute, minute_label
 from stockpick_assets.core.schemas import RAW_PRICES
-from stockpick_assets.partitions import SelectionError
+from stockpick_assets.partitions import Selection, SelectionError
 from stockpick_assets.resources.market_data import MarketData
 from stockpick_assets.resources.now import Now
 
@@ -24,30 +24,35 @@ def raw_prices(flow: Flow) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, market_data: dg.ResourceParam[MarketData], now: dg.ResourceParam[Now]
     ) -> Iterator[dg.Output[pa.Table] | dg.AssetCheckResult]:
         selection = flow.selection(context)
-        wall = now.wall()
-        market = now.clock.at(wall)
-        closed = last_closed_minute(selection.sessions[-1], market, flow.bar_delay)
-        if closed is None or selection.last > closed:
-            newest = f"ask for minutes up to {minute_label(closed)}" if closed else "none of its session has"
-            raise SelectionError(
-                f"{flow.source}/raw_prices {selection}: {minute_label(selection.last)} has not closed at "
-                f"{minute_label(market)} market time; {newest}"
-            )
-        answers = [
-            market_data.bars(
-                session,
-                max(session.open, selection.first),
-                min(session.last_minute, selection.last),
-                selection.tickers,
-                market,
-                wall,
-            )
-            for session in selection.sessions
-        ]
-        rows = pa.concat_tables(answers)
+        rows = answers(flow, market_data, now, selection, selection.tickers)
         counts = rows.group_by("reason").aggregate([([], "count_all")]).to_pylist()
         reasons = {f"reason {count['reason']}": count["count_all"] for count in counts}
         yield flow.output(rows, ("ticker", "minute", "close", "volume", "reason"), reasons)
         yield answered(rows, selection)
 
     return asset
+
+
+def answers(flow: Flow, market_data: MarketData, now: Now, selection: Selection, tickers: Sequence[str]) -> pa.Table:
+    """The source's answer for the selection's minutes of these tickers. Raises SelectionError for one not closed."""
+    wall = now.wall()
+    market = now.clock.at(wall)
+    closed = last_closed_minute(selection.sessions[-1], market, flow.bar_delay)
+    if closed is None or selection.last > closed:
+        newest = f"ask for minutes up to {minute_label(closed)}" if closed else "none of its session has"
+        raise SelectionError(
+            f"{flow.source}/raw_prices {selection}: {minute_label(selection.last)} has not closed at "
+            f"{minute_label(market)} market time; {newest}"
+        )
+    parts = [
+        market_data.bars(
+            session,
+            max(session.open, selection.first),
+            min(session.last_minute, selection.last),
+            tickers,
+            market,
+            wall,
+        )
+        for session in selection.sessions
+    ]
+    return pa.concat_tables(parts)

@@ -1,13 +1,25 @@
-"""What is to be done next, decided from what the tables hold: the minutes that are late, and the work after a close.
+"""What is to be done next, decided from what the tables hold: the minutes that are late or to be asked for again, and
+the work after a close.
 
 Pure decisions; sensors/ turns them into run requests.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import numpy as np
 
 from stockpick_assets.core.market_hours import MINUTE, Session
+
+# A minute whose reason is not final is asked for again after at most this long, twice as long each time, at most
+# LONGEST_WAIT: Yahoo's refusals last from seconds to an hour.
+FIRST_WAIT = timedelta(minutes=1)
+LONGEST_WAIT = timedelta(hours=1)
+# Yahoo changes a bar mostly in the minutes after it closed, and at times days later. A sweep is a request a ticker.
+SWEEP_OPEN_EVERY = timedelta(minutes=15)
+SWEEP_CLOSED_EVERY = timedelta(days=1)
+SWEPT_SESSIONS = 3  # before the newest, as each costs a request a ticker a day
 
 
 @dataclass(frozen=True)
@@ -60,4 +72,46 @@ def due_after_close(
         return DueSession("training_set", closed)
     if not has_rows("return_model", following):
         return DueSession("return_model", following)
+    return None
+
+
+@dataclass(frozen=True)
+class Healing:
+    """How many of a session's minutes have no final reason, and how often they were asked for again.
+
+    after: wall time from which they are next. seed: what the jitter follows from, beside the attempt.
+    """
+
+    unexplained: int
+    attempts: int
+    after: datetime
+    seed: str
+
+    def found(self, unexplained: int, wall: datetime) -> "Healing":
+        """The plan after a look: begun anew where some were answered, else as it stands."""
+        if unexplained < self.unexplained or not self.unexplained:
+            return Healing(unexplained, 0, wall + _wait(self.seed, 0), self.seed)
+        return replace(self, unexplained=unexplained)
+
+    def asked(self, wall: datetime) -> "Healing":
+        """The plan once they were asked for again: exponential back-off with full jitter."""
+        attempts = self.attempts + 1
+        return replace(self, attempts=attempts, after=wall + _wait(self.seed, attempts))
+
+
+def _wait(seed: str, attempts: int) -> timedelta:
+    longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempts, 16))
+    return longest * np.random.default_rng(list(f"{seed} {attempts}".encode())).random()
+
+
+def due_sweep(sessions: Sequence[Session], swept: Mapping[str, datetime], market: datetime) -> Session | None:
+    """The session whose minutes are to be compared with the source's again; None when none is.
+
+    sessions: those that have begun, ascending. swept: by label, market time of the last sweep.
+    """
+    for session in reversed(sessions[-SWEPT_SESSIONS - 1 :]):
+        last = max(swept.get(session.label(), session.open), session.open)
+        waits = SWEEP_OPEN_EVERY if last < session.close + SWEEP_OPEN_EVERY else SWEEP_CLOSED_EVERY
+        if market >= last + waits:
+            return session
     return None

@@ -1,0 +1,104 @@
+"""Asks again for minutes that were answered before: those without a final reason, and those that may have been revised.
+
+An op and no materialization. Sweeping a session as one would be 39,000 events of 1.7 kB each, 26 times a day, for a few
+revised bars: it leaves one observation of raw_prices instead, and what a revision touches is materialized again by the
+job `recompute`. What does not belong here: when this is done (sensors/heal.py, sensors/sweep.py).
+"""
+
+from datetime import datetime
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
+
+from stockpick_assets.assets.flow import Flow
+from stockpick_assets.assets.raw_prices import answers
+from stockpick_assets.checks import EVERY_MINUTE_IS_ANSWERED, answered
+from stockpick_assets.core.market_hours import minute_from_label, minute_label
+from stockpick_assets.core.quality import FINAL
+from stockpick_assets.core.schemas import RAW_PRICES
+from stockpick_assets.io_managers import Bounds, Extent, append_new_versions, commit_metadata, read
+from stockpick_assets.jobs import ASK_AGAIN
+from stockpick_assets.partitions import Selection
+from stockpick_assets.resources.market_data import MarketData
+from stockpick_assets.resources.now import Now
+from stockpick_assets.resources.tables import Tables
+from stockpick_assets.store import Store
+
+
+class Minutes(dg.Config):
+    """What is asked for again: minutes of one session, both ends included, as their partition keys say them.
+
+    unexplained: only the tickers that have a minute without a final reason among them.
+    """
+
+    first: str
+    last: str
+    unexplained: bool
+
+
+def ask_again_job(flow: Flow) -> dg.JobDefinition:
+    """The job `ask_again`."""
+
+    @dg.op(name=ASK_AGAIN, description=__doc__)
+    def op(
+        context: dg.OpExecutionContext,
+        config: Minutes,
+        market_data: dg.ResourceParam[MarketData],
+        now: dg.ResourceParam[Now],
+        tables: dg.ResourceParam[Tables],
+    ) -> None:
+        store = tables.store()
+        selection = flow.window.select(minute_from_label(config.first), minute_from_label(config.last))
+        bounds, metadata = Bounds.of(selection.keys), commit_metadata(context.run_id, selection.keys)
+        tickers = selection.tickers
+        if config.unexplained:
+            waiting = set(unexplained(_stored(store, bounds))["ticker"].to_pylist())
+            tickers = tuple(ticker for ticker in tickers if ticker in waiting)
+        if tickers:
+            rows = answers(flow, market_data, now, selection, tickers)
+            version, new = append_new_versions(store, rows, bounds, metadata, now)
+            said = f"{minute_label(selection.first)} to {minute_label(selection.last)} New York"
+            counts = {"minutes": rows.num_rows, "tickers": len(tickers), "new versions": new.num_rows}
+            context.log.info(f"raw_prices of {said} was asked for again: {counts}")
+            key = flow.key(RAW_PRICES.name)
+            told = {**counts, "table version": version}
+            context.log_event(dg.AssetObservation(key, description=f"asked again: {said}", metadata=told))
+        _report_check(context.instance, flow, _stored(store, bounds), selection)
+
+    @dg.job(name=ASK_AGAIN, description="Minutes without a final reason, or that the source may have revised.")
+    def job() -> None:
+        op()
+
+    return job
+
+
+def again(first: datetime, last: datetime, *, unexplained: bool) -> dg.RunRequest:
+    """The request for a run of the job. See Minutes."""
+    minutes = {"first": minute_label(first), "last": minute_label(last), "unexplained": unexplained}
+    return dg.RunRequest(run_config={"ops": {ASK_AGAIN: {"config": minutes}}})
+
+
+def unexplained(rows: pa.Table) -> pa.Table:
+    """The rows of raw_prices whose reason is not final."""
+    return rows.filter(pc.invert(pc.is_in(rows["reason"], pa.array(sorted(FINAL)))))
+
+
+def _stored(store: Store, bounds: Bounds) -> pa.Table:
+    return read(store, RAW_PRICES.name, Extent.PARTITIONS, bounds)
+
+
+def _report_check(instance: dg.DagsterInstance, flow: Flow, rows: pa.Table, selection: Selection) -> None:
+    """Let the check say how the minutes stand now: what it said when they were first answered has been mended."""
+    result = answered(rows, selection)
+    instance.report_runless_asset_event(
+        AssetCheckEvaluation(
+            asset_key=flow.key(RAW_PRICES.name),
+            check_name=EVERY_MINUTE_IS_ANSWERED,
+            passed=result.passed,
+            metadata=result.metadata,
+            severity=result.severity,
+            description=result.description,
+        )
+    )

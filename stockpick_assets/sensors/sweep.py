@@ -1,0 +1,56 @@
+"""Compares the minutes of recent sessions with the source's again: bars are revised after they closed.
+
+What does not belong here: how often (core/due.py), and what is done about a revision (recompute.py).
+"""
+
+import json
+from datetime import datetime
+
+import dagster as dg
+
+from stockpick_assets.ask_again import again
+from stockpick_assets.assets.flow import Flow
+from stockpick_assets.core.due import due_sweep
+from stockpick_assets.core.market_hours import last_closed_minute, minute_label
+from stockpick_assets.core.schemas import RAW_PRICES
+from stockpick_assets.jobs import ASK_AGAIN
+from stockpick_assets.resources.now import Now
+from stockpick_assets.resources.tables import Tables
+from stockpick_assets.sensors.live import IN_PROGRESS
+from stockpick_assets.store import TableMissing
+
+SWEEP = "sweep"
+
+
+def sweep_sensor(flow: Flow) -> dg.SensorDefinition:
+    """The sensor `sweep`. Its cursor is, by session, market time of the last sweep that was requested."""
+
+    @dg.sensor(
+        name=SWEEP,
+        job_name=ASK_AGAIN,
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Asks again for every answered minute of recent sessions, to find the bars that were revised.",
+    )
+    def sensor(context: dg.SensorEvaluationContext, tables: Tables, now: dg.ResourceParam[Now]) -> dg.SensorResult:
+        market = now.market()
+        told: dict[str, str] = json.loads(context.cursor or "{}")
+        swept = {label: at for label, time in told.items() if (at := datetime.fromisoformat(time)) <= market}
+        try:
+            held = tables.store().contents(RAW_PRICES.name).files
+        except TableMissing:
+            return dg.SensorResult(skip_reason="No minute has been answered yet.")
+        begun = [session for session in flow.window.sessions if session.open <= market and session.date in held]
+        session = due_sweep(begun, swept, market)
+        last = last_closed_minute(session, market, flow.bar_delay) if session else None
+        if session is None or last is None:
+            return dg.SensorResult(skip_reason="Every recent session was compared with the source lately.")
+        if context.instance.get_runs_count(dg.RunsFilter(job_name=ASK_AGAIN, statuses=IN_PROGRESS)):
+            return dg.SensorResult(skip_reason=f"A run of {ASK_AGAIN} is at work; {session.label()} comes after it.")
+        swept = {**swept, session.label(): market}
+        kept = {one.label(): swept[one.label()].isoformat() for one in flow.window.sessions if one.label() in swept}
+        request = again(session.open, last, unexplained=False)
+        context.log.info(f"{session.label()} is compared with the source up to {minute_label(last)} New York")
+        return dg.SensorResult(run_requests=[request], cursor=json.dumps(kept))
+
+    return sensor
