@@ -2,15 +2,18 @@
 
 import socket
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 from stockpick_assets.core.schemas import RAW_PRICES
 from stockpick_assets.store import Store, StoreError, TableMissing, s3_options
-from stockpick_assets_tests.rows import SESSION, bars
+from stockpick_assets_tests.picks import minute, pick, table
+from stockpick_assets_tests.rows import FETCHED_AT, SESSION, bars
 
 MINUTE = timedelta(minutes=1)
 
@@ -76,6 +79,38 @@ def test_of_several_versions_of_a_bar_the_newest_is_read_and_all_are_kept(store:
     store.append("raw_prices", first, {})
     assert store.read("raw_prices")["close"].to_pylist() == [2.0, 1.0, 1.0]
     assert store.read("raw_prices", every_version=True)["close"].to_pylist() == [1.0, 2.0, 1.0, 1.0]
+
+
+def test_as_of_a_moment_the_bars_are_what_was_known_then(store: Store) -> None:
+    revised_at = FETCHED_AT + timedelta(days=3)
+    store.append("raw_prices", bars(2, close=1.0), {})
+    store.append("raw_prices", bars(1, close=2.0, fetched_at=revised_at), {})
+    moments = (FETCHED_AT - MINUTE, FETCHED_AT, revised_at - MINUTE, revised_at)
+    known = [store.read("raw_prices", as_of=moment)["close"].to_pylist() for moment in moments]
+    assert known == [[], [1.0, 1.0], [1.0, 1.0], [2.0, 1.0]]
+
+
+def test_of_several_versions_of_a_pick_the_published_one_is_read(store: Store) -> None:
+    first = table([pick(minute(0), "AAPL", 1)])
+    second = table([pick(minute(0), "AAPL", 2)])
+    unpublished = second.set_column(
+        second.schema.get_field_index("published"), "published", pa.array([False], pa.bool_())
+    )
+    store.append("picks", pa.concat_tables([first, unpublished]), {})
+    assert store.read("picks")["rank"].to_pylist() == [1]
+    assert sorted(store.read("picks", every_version=True)["rank"].to_pylist()) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "work", [lambda store: store.read("raw_prices"), lambda store: store.append("raw_prices", bars(1), {})]
+)
+def test_a_table_of_an_earlier_stockpick_is_refused_with_what_to_do(
+    store: Store, work: Callable[[Store], object]
+) -> None:
+    earlier = bars(1).drop_columns(["split"])
+    write_deltalake(store.uri("raw_prices"), earlier, partition_by=["session"])
+    with pytest.raises(StoreError, match=r"lacks the column split; .* begin anew"):
+        work(store)
 
 
 def test_the_ends_of_a_read_are_included_and_before_is_not(store: Store) -> None:
