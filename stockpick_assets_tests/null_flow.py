@@ -62,7 +62,7 @@ def marked(table: str) -> str:
 def rows(table: str, selection: Selection) -> pa.Table:
     """A row for each partition of the selection."""
     row: dict[str, Any] = {"source": NULL_FLOW.source, marked(table): Told.mark}
-    row["reason"] = Told.reason.value
+    row["reason"], row["published"] = Told.reason.value, True
     row["fetched_at"] = selection.last + timedelta(hours=Told.mark)
     made = [
         {**row, "session": session_of(minute).date, "minute": minute, "ticker": ticker}

@@ -107,10 +107,10 @@ def _wait(seed: str, attempts: int) -> timedelta:
 def due_sweep(sessions: Sequence[Session], swept: Mapping[str, datetime], market: datetime) -> Session | None:
     """The session whose minutes are to be compared with the source's again; None when none is.
 
-    sessions: those that have begun, ascending. swept: by label, market time of the last sweep.
+    sessions: those that have begun, ascending. swept: of each by label, market time of the last sweep.
     """
     for session in reversed(sessions[-SWEPT_SESSIONS - 1 :]):
-        last = max(swept.get(session.label(), session.open), session.open)
+        last = swept[session.label()]
         waits = SWEEP_OPEN_EVERY if last < session.close + SWEEP_OPEN_EVERY else SWEEP_CLOSED_EVERY
         if market >= last + waits:
             return session

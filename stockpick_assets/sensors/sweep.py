@@ -11,7 +11,7 @@ import dagster as dg
 from stockpick_assets.ask_again import again
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.core.due import due_sweep
-from stockpick_assets.core.market_hours import last_closed_minute, minute_label
+from stockpick_assets.core.market_hours import last_closed_minute
 from stockpick_assets.core.schemas import RAW_PRICES
 from stockpick_assets.jobs import ASK_AGAIN
 from stockpick_assets.resources.now import Now
@@ -23,7 +23,11 @@ SWEEP = "sweep"
 
 
 def sweep_sensor(flow: Flow) -> dg.SensorDefinition:
-    """The sensor `sweep`. Its cursor is, by session, market time of the last sweep that was requested."""
+    """The sensor `sweep`.
+
+    Its cursor is, by session, market time of the last sweep that was requested, or at which it was seen first: rows
+    that have just come need no comparison.
+    """
 
     @dg.sensor(
         name=SWEEP,
@@ -41,16 +45,18 @@ def sweep_sensor(flow: Flow) -> dg.SensorDefinition:
         except TableMissing:
             return dg.SensorResult(skip_reason="No minute has been answered yet.")
         begun = [session for session in flow.window.sessions if session.open <= market and session.date in held]
+        swept = {session.label(): swept.get(session.label(), market) for session in begun}
         session = due_sweep(begun, swept, market)
         last = last_closed_minute(session, market, flow.bar_delay) if session else None
-        if session is None or last is None:
-            return dg.SensorResult(skip_reason="Every recent session was compared with the source lately.")
-        if context.instance.get_runs_count(dg.RunsFilter(job_name=ASK_AGAIN, statuses=IN_PROGRESS)):
-            return dg.SensorResult(skip_reason=f"A run of {ASK_AGAIN} is at work; {session.label()} comes after it.")
-        swept = {**swept, session.label(): market}
-        kept = {one.label(): swept[one.label()].isoformat() for one in flow.window.sessions if one.label() in swept}
-        request = again(session.open, last, unexplained=False)
-        context.log.info(f"{session.label()} is compared with the source up to {minute_label(last)} New York")
-        return dg.SensorResult(run_requests=[request], cursor=json.dumps(kept))
+        requests: list[dg.RunRequest] = []
+        said = "Every recent session was compared with the source lately."
+        if session is not None and last is not None:
+            if context.instance.get_runs_count(dg.RunsFilter(job_name=ASK_AGAIN, statuses=IN_PROGRESS)):
+                said = f"A run of {ASK_AGAIN} is at work; {session.label()} comes after it."
+            else:
+                requests = [again(session.open, last, unexplained=False)]
+                swept[session.label()] = market
+        cursor = json.dumps({label: at.isoformat() for label, at in swept.items()})
+        return dg.SensorResult(run_requests=requests, skip_reason=None if requests else said, cursor=cursor)
 
     return sensor

@@ -107,10 +107,9 @@ SESSIONS = sessions_until(SESSION.date, 6)
 
 
 def test_the_session_under_way_is_swept_every_quarter_of_an_hour_and_once_more_after_its_close() -> None:
-    swept = {earlier.label(): SESSION.open for earlier in SESSIONS[:-1]}
-    assert due_sweep(SESSIONS, swept, minute(14)) is None
-    assert due_sweep(SESSIONS, swept, minute(15)) == SESSION
+    swept = {earlier.label(): SESSION.open for earlier in SESSIONS}
     assert due_sweep(SESSIONS, {**swept, SESSION.label(): minute(15)}, minute(29)) is None
+    assert due_sweep(SESSIONS, {**swept, SESSION.label(): minute(15)}, minute(30)) == SESSION
     assert due_sweep(SESSIONS, {**swept, SESSION.label(): minute(389)}, minute(404)) == SESSION
     after_close = SESSION.close + SWEEP_OPEN_EVERY
     assert due_sweep(SESSIONS, {**swept, SESSION.label(): after_close}, after_close + timedelta(hours=5)) is None
@@ -118,7 +117,7 @@ def test_the_session_under_way_is_swept_every_quarter_of_an_hour_and_once_more_a
 
 def test_the_three_sessions_before_are_swept_daily_and_older_ones_no_more() -> None:
     after_close = SESSION.close + SWEEP_OPEN_EVERY
-    swept = {SESSION.label(): after_close}
+    swept = {session.label(): session.close for session in SESSIONS} | {SESSION.label(): after_close}
     found: list[Session] = []
     while (session := due_sweep(SESSIONS, swept, after_close)) is not None:
         found.append(session)

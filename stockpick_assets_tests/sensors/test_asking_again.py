@@ -170,7 +170,9 @@ def test_a_sweep_adds_a_version_of_each_revised_bar_and_says_how_many(
 ) -> None:
     store.append("raw_prices", bars(COUNT, tickers=TICKERS), {})
     store.append("raw_prices", bars(2, start=5, tickers=("AMD",), close=99.0, fetched_at=WALL), {})
-    (request,), _, cursor = tick(sweep_sensor(FLOW), store, instance)
+    requests, _, cursor = tick(sweep_sensor(FLOW), store, instance, NOW - SWEEP_OPEN_EVERY)
+    assert requests == []
+    (request,), _, cursor = tick(sweep_sensor(FLOW), store, instance, NOW, cursor)
     source = Answering()
     result = run(request, store, source, instance)
     assert result.success
@@ -188,7 +190,8 @@ def test_the_check_says_how_the_minutes_stand_after_they_were_asked_for_again(
     store: Store, instance: dg.DagsterInstance
 ) -> None:
     store.append("raw_prices", pa.concat_tables([bars(COUNT, tickers=("AAPL", "AMD")), unanswered(COUNT, "NVDA")]), {})
-    (request,), _, _ = tick(sweep_sensor(FLOW), store, instance)
+    _, _, cursor = tick(sweep_sensor(FLOW), store, instance, NOW - SWEEP_OPEN_EVERY)
+    (request,), _, _ = tick(sweep_sensor(FLOW), store, instance, NOW, cursor)
     assert run(request, store, Answering(), instance).success
     key = dg.AssetCheckKey(FLOW.key("raw_prices"), EVERY_MINUTE_IS_ANSWERED)
     (record,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
@@ -199,7 +202,8 @@ def test_one_run_asks_again_at_a_time(store: Store, instance: dg.DagsterInstance
     store.append("raw_prices", pa.concat_tables([bars(COUNT, tickers=("AAPL", "AMD")), unanswered(4, "NVDA")]), {})
     _, _, cursor = tick(heal_sensor(FLOW), store, instance)
     instance.add_run(dg.DagsterRun(job_name=ASK_AGAIN, status=dg.DagsterRunStatus.STARTED))
-    for sensor, known in ((heal_sensor(FLOW), cursor), (sweep_sensor(FLOW), None)):
+    swept = json.dumps({SESSION.label(): minute(1).isoformat()})
+    for sensor, known in ((heal_sensor(FLOW), cursor), (sweep_sensor(FLOW), swept)):
         requests, said, _ = tick(sensor, store, instance, NOW + FIRST_WAIT, known)
         assert requests == []
         assert f"A run of {ASK_AGAIN} is at work" in said
