@@ -63,7 +63,7 @@ def rows(table: str, selection: Selection) -> pa.Table:
     """A row for each partition of the selection."""
     row: dict[str, Any] = {"source": NULL_FLOW.source, marked(table): Told.mark}
     row["reason"], row["published"] = Told.reason.value, True
-    row["fetched_at"] = selection.last + timedelta(hours=Told.mark)
+    row["fetched_at"] = row["made_at"] = selection.last + timedelta(hours=Told.mark)
     made = [
         {**row, "session": session_of(minute).date, "minute": minute, "ticker": ticker}
         for minute in selection.minutes()

@@ -6,10 +6,11 @@ from dagster_pyspark import PySparkResource
 
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.core.quality import UNANSWERED, coverage
-from stockpick_assets.core.schemas import BARS_FETCHED_AT, FEATURE_ROWS, RAW_PRICES
+from stockpick_assets.core.schemas import FEATURE_ROWS, RAW_PRICES
 from stockpick_assets.core.versions import stamped
 from stockpick_assets.io_managers import Extent
 from stockpick_assets.partitions import SelectionError
+from stockpick_assets.spark.features import COMPUTED
 from stockpick_assets.spark.features import features as compute
 from stockpick_assets.spark.frames import frame, rows_of
 
@@ -31,7 +32,7 @@ def features(flow: Flow) -> dg.AssetsDefinition:
             )
         spark = pyspark.spark_session
         computed = compute(spark, frame(spark, bars), selection.first)
-        rows = rows_of(computed, FEATURE_ROWS.without(BARS_FETCHED_AT), selection.last, selection.tickers)
+        rows = rows_of(computed, COMPUTED, selection.last, selection.tickers)
         return flow.output(stamped(rows, bars), ("ticker", "minute", "e1", "n_cmid"))
 
     return asset

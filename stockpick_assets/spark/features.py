@@ -12,6 +12,9 @@ from datetime import datetime
 from pyspark.sql import DataFrame, SparkSession
 
 from stockpick_assets.core.feature_set import CONDITIONERS, FEATURES, MINIMUM_RETURNS, SIGMA_FLOOR
+from stockpick_assets.core.schemas import BARS_FETCHED_AT, FEATURE_ROWS
+
+COMPUTED = FEATURE_ROWS.without(BARS_FETCHED_AT)
 
 _KEY = "session, minute, ticker, source"
 # Minutes before its own that a combined feature reads. Of those before them bars are summed, and nothing is compared:
@@ -30,7 +33,7 @@ _WINDOWS = f"""
 
 
 def features(spark: SparkSession, bars: DataFrame, first: datetime) -> DataFrame:
-    """One row a (ticker, minute) of `bars` from the minute `first` on, columns FEATURE_ROWS.
+    """One row a (ticker, minute) of `bars` from the minute `first` on, columns COMPUTED.
 
     bars: columns `session minute ticker source open high low close volume` of RAW_PRICES, of one or more whole
     sessions so far, one row a (ticker, minute), nulls where there is no bar. A feature is null where the minute has no

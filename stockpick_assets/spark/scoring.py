@@ -51,7 +51,7 @@ def load(uri: str, version: str, return_per_score: float, features: Sequence[str
 
 
 def predict(model: Model, features: DataFrame) -> DataFrame:
-    """Forecasts for rows FEATURE_ROWS, columns PREDICTIONS; a row without its features abstains and says why."""
+    """Forecasts for rows of features, columns PREDICTIONS; a row without its features abstains and says why."""
     scored = model.pipeline.transform(with_values(features.withColumn("abstain", _why_none())))
     made = F.col("abstain").isNull()
     return scored.select(
@@ -68,7 +68,7 @@ def predict(model: Model, features: DataFrame) -> DataFrame:
 
 
 def abstained(features: pa.Table, reason: str) -> pa.Table:
-    """What rows FEATURE_ROWS get when their session has no model: no forecast, and the reason; rows PREDICTIONS."""
+    """What rows of features get when their session has no model: no forecast, and the reason; rows PREDICTIONS."""
     given: dict[str, Any] = {name: features[name] for name in ("session", "minute", "ticker", "source")}
     given["abstain"] = pa.array([reason] * features.num_rows, pa.string())
     nothing = pa.nulls(features.num_rows)

@@ -69,7 +69,7 @@ class Measured:
 def training_rows(spark: SparkSession, features: DataFrame, bars: DataFrame) -> DataFrame:
     """Features and labels of whole sessions, columns LABELLED.
 
-    features: FEATURE_ROWS. bars: RAW_PRICES of the same sessions. A row needs features, and a bar at its minute and at
+    features: COMPUTED. bars: RAW_PRICES of the same sessions. A row needs features, and a bar at its minute and at
     the one five clock minutes later; its `label` is among the rows of its minute.
     """
     return spark.sql(

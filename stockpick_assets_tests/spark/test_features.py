@@ -10,8 +10,7 @@ from pyspark.sql import SparkSession
 
 from stockpick_assets.core.feature_set import FEATURES, MINIMUM_RETURNS
 from stockpick_assets.core.market_hours import MINUTE, session_on
-from stockpick_assets.core.schemas import FEATURE_ROWS
-from stockpick_assets.spark.features import features
+from stockpick_assets.spark.features import COMPUTED, features
 from stockpick_assets.spark.frames import frame, rows
 from stockpick_assets_tests.spark import oracle
 from stockpick_assets_tests.spark.market import PRICES, flat, joined, market, up_to
@@ -24,7 +23,7 @@ OPEN = session_on(FIRST).open
 
 def computed(spark: SparkSession, bars: pa.Table, first: datetime = OPEN) -> pd.DataFrame:
     """Features by (session, minute, ticker); holds that a missing one is null and not NaN."""
-    table = rows(features(spark, frame(spark, bars), first), FEATURE_ROWS)
+    table = rows(features(spark, frame(spark, bars), first), COMPUTED)
     values = {name: table[name].to_numpy() for name in NAMES}
     assert all(np.isnan(values[name]).sum() == table[name].null_count for name in NAMES)
     assert all(np.isfinite(column[~np.isnan(column)]).all() for column in values.values())

@@ -9,8 +9,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from stockpick_assets.core.market_hours import session_on
-from stockpick_assets.core.schemas import FEATURE_ROWS, PREDICTIONS, TRAINING_SET
-from stockpick_assets.spark.features import features
+from stockpick_assets.core.schemas import PREDICTIONS
+from stockpick_assets.spark.features import COMPUTED, features
 from stockpick_assets.spark.frames import frame, rows
 from stockpick_assets.spark.scoring import (
     ALIKE,
@@ -23,7 +23,7 @@ from stockpick_assets.spark.scoring import (
     predict,
     save,
 )
-from stockpick_assets.spark.training import NAMES, Fit, fit, training_rows
+from stockpick_assets.spark.training import LABELLED, NAMES, Fit, fit, training_rows
 from stockpick_assets_tests.spark.market import flat, joined, market
 
 LEARNT, ASKED, ALONE = (date(2026, 11, day) for day in (18, 19, 20))
@@ -36,7 +36,7 @@ def known(spark: SparkSession) -> pa.Table:
     bars = joined(
         [market(LEARNT, tickers=6, minutes=90, reverting=1.5e-3), market(ASKED, tickers=6, minutes=30, gaps=0.2)]
     )
-    return rows(features(spark, frame(spark, joined([bars, flat(ALONE)])), session_on(LEARNT).open), FEATURE_ROWS)
+    return rows(features(spark, frame(spark, joined([bars, flat(ALONE)])), session_on(LEARNT).open), COMPUTED)
 
 
 def of(table: pa.Table, day: date) -> pa.Table:
@@ -47,7 +47,7 @@ def of(table: pa.Table, day: date) -> pa.Table:
 def fitted(spark: SparkSession, known: pa.Table) -> Fit:
     bars = market(LEARNT, tickers=6, minutes=90, reverting=1.5e-3)
     learnt = training_rows(spark, frame(spark, of(known, LEARNT)), frame(spark, bars))
-    model = fit(spark, rows(learnt, TRAINING_SET), 2.0)
+    model = fit(spark, rows(learnt, LABELLED), 2.0)
     assert model is not None
     return model
 

@@ -15,10 +15,10 @@ from pyspark.sql import SparkSession
 from stockpick_assets.core.grid import Grid
 from stockpick_assets.core.labels import HORIZON_MINUTES, forward_returns
 from stockpick_assets.core.market_hours import MINUTE, session_on
-from stockpick_assets.core.schemas import FEATURE_ROWS, TRAINING_SET
-from stockpick_assets.spark.features import features
+from stockpick_assets.core.schemas import TRAINING_SET
+from stockpick_assets.spark.features import COMPUTED, features
 from stockpick_assets.spark.frames import frame, rows
-from stockpick_assets.spark.training import Fit, fit, held_out, training_rows
+from stockpick_assets.spark.training import LABELLED, Fit, fit, held_out, training_rows
 from stockpick_assets_tests.rows import SESSION
 from stockpick_assets_tests.spark.market import joined, market
 
@@ -35,8 +35,8 @@ def trained(spark: SparkSession) -> Trained:
 
     def of(size: float) -> tuple[pa.Table, pa.Table]:
         bars = joined([market(day, tickers=12, minutes=150, reverting=size) for day in DAYS])
-        known = rows(features(spark, frame(spark, bars), session_on(DAYS[0]).open), FEATURE_ROWS)
-        return bars, rows(training_rows(spark, frame(spark, known), frame(spark, bars)), TRAINING_SET)
+        known = rows(features(spark, frame(spark, bars), session_on(DAYS[0]).open), COMPUTED)
+        return bars, rows(training_rows(spark, frame(spark, known), frame(spark, bars)), LABELLED)
 
     return of
 

@@ -132,6 +132,8 @@ class Market:
                 "change_day": self.closes[at, column] / self.closes[0, column] - 1,
                 "change_5m": self.closes[at, column] / self.closes[at - 5, column] - 1 if at >= 5 else None,
                 "pop_window": (at + column) % 5 / 5 + 0.2 if at else None,
+                "made_at": minute + MINUTE,
+                "published": True,
             }
             if ticker in ranks:
                 row |= {
