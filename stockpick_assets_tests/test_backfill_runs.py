@@ -42,10 +42,11 @@ from stockpick_assets.core.market_hours import MINUTE
 from stockpick_assets.core.reasons import Reason
 from stockpick_assets.core.schemas import SCORES, TABLES
 from stockpick_assets.fine_partitions import remove
+from stockpick_assets.io_managers import Bounds
 from stockpick_assets.jobs import BACKFILL, FLOW, RETURN_MODEL, TRAINING_SET
 from stockpick_assets.store import Store, TableMissing
 from stockpick_assets_tests import null_flow
-from stockpick_assets_tests.null_flow import NULL_FLOW, SESSIONS, TICKERS, Told, marked
+from stockpick_assets_tests.null_flow import NULL_FLOW, SESSIONS, TICKERS, Told, marked, rows
 
 FIRST, SECOND = SESSIONS
 WINDOW = NULL_FLOW.window
@@ -344,7 +345,8 @@ def test_a_bar_whose_reason_may_change_is_asked_for_again(
     assert list(missing(store, [STEP])) == []
     Told.reason, Told.mark = reason, 2.0
     minute = SECOND.open + 20 * MINUTE
-    do(instance, Step(BACKFILL, "one", FLOW[:1], selection=WINDOW.select(minute, minute, ("MSFT",))))
+    one = WINDOW.select(minute, minute, ("MSFT",))
+    store.replace("raw_prices", rows("raw_prices", one), Bounds.of(one.keys).sql(), {})
     again = [(step.assets, step.selection and step.selection.first) for step in missing(store, [STEP])]
     assert again == ([] if reason.final else [(FLOW, minute)])
 
