@@ -1,19 +1,40 @@
 """From what a source returned to the rows of `raw_prices`: one row and one reason for each expected ticker × minute.
 
-What belongs here: which bars can be believed, what the absence of a bar means, and when an answer counts as known.
-What does not: how a source is asked (resources/), or what is done about reasons that are not final.
+What belongs here: what the presence of a row and its absence mean, and when an answer counts as known. What does not:
+how a source is asked (resources/), which bars can be believed (quarantine.py), or what is done about reasons that are
+not final.
+
+A minute asked for has one of these reasons, the first that holds, by this evidence:
+
+    present        one closed bar on the minute, whose prices break no rule; the volume may be withheld
+    quarantined    such bars, whose prices break a rule
+    halted         no bar, and the source knows of a halt: `Bars.halted`
+    no_trade       no bar, and the source shows something later than the minute: `Bars.silent`
+    what it says   no bar, and the source says why there is none and will be none: `Failure`, `Bars.absent`
+    provider_error no bar, nothing that explains it, and BACKFILL_LAG has passed since the minute closed
+    pending        the same before that
+
+From bars alone a halt of some minutes cannot be told from minutes in which nobody traded: both are no_trade. Nor is a
+flat bar without volume evidence of anything while it is the newest of an answer, closed minute or not: that is how a
+bar that still forms looks. It is left out, and its minute stays pending until something later is there. Where the
+whole answer has nothing but such bars its feed stands still: they are quarantined and the newest stays unanswered.
 """
 
+import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from stockpick_assets.core.market_hours import MINUTE, Session, minute_label
+from stockpick_assets.core.bars import COLUMNS, Bars, Failure, Minutes, Numbers, no_bars
+from stockpick_assets.core.market_hours import MINUTE, NEW_YORK, Session, minute_label
+from stockpick_assets.core.quarantine import broken
 from stockpick_assets.core.reasons import Reason
 from stockpick_assets.core.schemas import RAW_PRICES
 
@@ -21,10 +42,23 @@ from stockpick_assets.core.schemas import RAW_PRICES
 # `backfilled` and dated this long after its close, which is no earlier than a live answer may come.
 BACKFILL_LAG = timedelta(minutes=5)
 
-PRICES = ("open", "high", "low", "close")
+# How long before the first minute asked for the rows begin that rules of quarantine compare it with.
+CONTEXT = timedelta(minutes=15)
 
-Minutes = NDArray[np.datetime64]
-Numbers = NDArray[np.float64]
+LEFT_OUT = b"left_out"  # where the schema's metadata says what was left out
+
+
+class LeftOut(StrEnum):
+    """Why a row with prices can be neither a bar of the minutes asked for nor compared with one.
+
+    A forming row is one whose minute has not closed, or not begun, or that looks so: flat, empty and the newest.
+    """
+
+    OTHER_SESSION = "other_session"
+    PRE_MARKET = "pre_market"
+    POST_MARKET = "post_market"
+    OFF_GRID = "off_grid"
+    FORMING = "forming"
 
 
 @dataclass(frozen=True)
@@ -54,55 +88,20 @@ class Request:
         """Starts of the minutes asked for, datetime64[us] in UTC, ascending."""
         return _minutes(self.first, self.last + MINUTE)
 
-
-@dataclass(frozen=True)
-class Failure:
-    """There is no bar, for this reason; `detail` says what the source said."""
-
-    reason: Reason
-    detail: str
-
-
-@dataclass(frozen=True)
-class Bars:
-    """The rows a source returned for one ticker, as it returned them: any order, any minute, believable or not.
-
-    minutes: datetime64[us], UTC. The others: float64 of the same length, NaN where the source had nothing.
-    silent: minutes of which the source shows that nothing traded, should they have no row here.
-    absent: what it means when a minute has no row and is not silent; None while that may still change.
-    splits: by the start of the minute from which it holds, how many shares one share became.
-    day_volume: shares that the source says were traded in the session so far; None where it does not say.
-    """
-
-    minutes: Minutes
-    open: Numbers
-    high: Numbers
-    low: Numbers
-    close: Numbers
-    volume: Numbers
-    silent: Minutes
-    absent: Failure | None = None
-    splits: Mapping[np.datetime64, float] = field(default_factory=dict[np.datetime64, float])
-    day_volume: float | None = None
-
-    def quoted(self) -> NDArray[np.bool_]:
-        """Which rows hold any price at all: a row of nulls says no more than no row."""
-        return ~(np.isnan(self.open) & np.isnan(self.high) & np.isnan(self.low) & np.isnan(self.close))
-
-
-def no_bars(absent: Failure | None = None) -> Bars:
-    """The answer of a source that returned no row."""
-    none, never = np.array([], dtype=np.float64), np.array([], dtype="datetime64[us]")
-    return Bars(never, none, none, none, none, none, never, absent)
+    @property
+    def since(self) -> datetime:
+        """From when rows are of use: CONTEXT before the first minute asked for, in its session."""
+        return max(self.session.open, self.first - CONTEXT)
 
 
 def silent_minutes(request: Request, quoted: Minutes, reaches: datetime | None = None) -> Minutes:
     """The minutes asked for that had closed when something later was seen, so that having no bar means no trade.
 
-    quoted: starts of the rows of an answer that hold a price; only minutes of the session are evidence.
+    quoted: starts of the rows of an answer that hold a price; only begun minutes of the session are evidence.
     reaches: the instant up to which the answer itself says that it goes.
     """
-    inside = quoted[np.isin(quoted, _minutes(request.session.open, request.session.close))]
+    begun = min(request.session.close, request.now + timedelta(microseconds=1))
+    inside = quoted[np.isin(quoted, _minutes(request.session.open, begun))]
     asked = request.minutes()
     seen = np.max(np.append(inside, _utc64(reaches or request.session.open)))
     return asked[asked + np.timedelta64(MINUTE) <= seen]
@@ -119,11 +118,11 @@ def _utc64(instant: datetime) -> np.datetime64:
 def raw_prices(source: str, request: Request, answers: Mapping[str, Bars | Failure]) -> pa.Table:
     """The rows of `raw_prices` that answer a request, by minute and ticker; `answers` holds every ticker asked for.
 
-    A bar whose prices are not all positive, or not between low and high, is quarantined, as is a minute with two
-    different bars. A volume that is negative or no number is withheld. Rows of other minutes are left out.
+    Rows that are no bars of the minutes asked for are left out; `left_out` reads how many.
     """
     asked = request.minutes()
-    answered = [_answered(request, asked, answers[ticker]) for ticker in request.tickers]
+    left: Counter[LeftOut] = Counter()
+    answered = [_answered(request, asked, answers[ticker], left) for ticker in request.tickers]
     closes_at = asked + np.timedelta64(MINUTE)
     late_at = closes_at + np.timedelta64(BACKFILL_LAG)
     now = _utc64(request.now)
@@ -139,11 +138,21 @@ def raw_prices(source: str, request: Request, answers: Mapping[str, Bars | Failu
         "backfilled": np.repeat(late_at < now, tickers),
     }
     arrays = {name: pa.array(columns[name], from_pandas=True) for name in RAW_PRICES.columns.names}
-    return pa.table(arrays).cast(RAW_PRICES.columns)
+    return pa.table(arrays).cast(RAW_PRICES.columns).replace_schema_metadata({LEFT_OUT: json.dumps(+left)})
 
 
-def _answered(request: Request, asked: Minutes, answer: Bars | Failure) -> dict[str, NDArray[Any]]:
-    """The columns that say what became of each minute asked for, of one ticker."""
+def left_out(rows: pa.Table) -> dict[str, int]:
+    """How many rows `raw_prices` left out of its answer, of all tickers, by `LeftOut`; kinds without any are absent.
+
+    Context is not among them: minutes of the session that were not asked for. Nor are rows without any price.
+    """
+    return json.loads((rows.schema.metadata or {}).get(LEFT_OUT, b"{}"))
+
+
+def _answered(
+    request: Request, asked: Minutes, answer: Bars | Failure, left: Counter[LeftOut]
+) -> dict[str, NDArray[Any]]:
+    """The columns that say what became of each minute asked for, of one ticker; adds to `left` what it leaves out."""
     if isinstance(answer, Failure):
         answer = no_bars(answer)
     reason, detail = np.full(len(asked), "", dtype=object), np.full(len(asked), None, dtype=object)
@@ -153,42 +162,58 @@ def _answered(request: Request, asked: Minutes, answer: Bars | Failure) -> dict[
         detail[:] = _extent(answer)
     else:
         reason[:], detail[:] = answer.absent.reason.value, answer.absent.detail
-    silent = np.isin(asked, answer.silent)
-    reason[silent], detail[silent] = Reason.NO_TRADE.value, None
+    for minutes, why in ((answer.silent, Reason.NO_TRADE), (answer.halted, Reason.HALTED)):
+        known = np.isin(asked, minutes)
+        reason[known], detail[known] = why.value, None
 
-    values = {name: np.full(len(asked), np.nan) for name in (*PRICES, "volume")}
-    rows = np.flatnonzero(answer.quoted() & np.isin(answer.minutes, asked))
-    places = np.searchsorted(asked, answer.minutes[rows])
-    bars = np.stack([getattr(answer, name)[rows] for name in values])
+    bars = _closed(request, answer.take(answer.quoted()), left).ordered()
+    by_price, by_volume = broken(bars)
+    values = bars.values()
+    rows = np.flatnonzero((bars.minutes >= asked[0]) & (bars.minutes <= asked[-1]))
+    places = ((bars.minutes[rows] - asked[0]) // np.timedelta64(MINUTE)).astype(int)
     reason[places], detail[places] = Reason.PRESENT.value, None
-    for row in np.flatnonzero(~_volume_believed(bars)):
-        detail[places[row]] = f"volume withheld: it was {bars[-1, row]:g}"
-        bars[-1, row] = np.nan
-    for row in np.flatnonzero(~_prices_believed(bars)):
-        reason[places[row]], detail[places[row]] = Reason.QUARANTINED.value, f"impossible: {_spoken(bars[:, row])}"
-    for place in np.flatnonzero(np.bincount(places, minlength=len(asked)) > 1):
-        versions = bars[:, places == place]
-        if not np.array_equal(versions[:, 1:], versions[:, :-1], equal_nan=True):
+    doubted = (by_price != None) | (by_volume != None)  # noqa: E711 - elementwise
+    for row, place in zip(rows[doubted[rows]], places[doubted[rows]], strict=True):
+        if by_price[row]:
+            of_minute = values[:, bars.minutes == asked[place]]
             reason[place] = Reason.QUARANTINED.value
-            detail[place] = "different bars: " + "; ".join(_spoken(version) for version in versions.T)
-    for name, column in zip(values, bars, strict=True):
-        values[name][places] = column
-        values[name][reason != Reason.PRESENT.value] = np.nan
+            detail[place] = f"{by_price[row]}: {'; '.join(_spoken(bar) for bar in of_minute.T)}"
+        else:
+            detail[place] = f"{by_volume[row]}: volume {values[-1, row]:g}"
+    values[:, by_price != None] = np.nan  # noqa: E711
+    values[-1, by_volume != None] = np.nan  # noqa: E711
+    columns = {name: np.full(len(asked), np.nan) for name in COLUMNS}
+    for name, column in zip(columns, values, strict=True):
+        columns[name][places] = column[rows]
     split = np.array([answer.splits.get(minute, np.nan) for minute in asked])
-    return {**values, "split": split, "reason": reason, "detail": detail}
+    return {**columns, "split": split, "reason": reason, "detail": detail}
 
 
-def _prices_believed(bars: Numbers) -> NDArray[np.bool_]:
-    opening, high, low, close = bars[:4]
-    return (low > 0) & (low <= np.minimum(opening, close)) & (np.maximum(opening, close) <= high) & (high < np.inf)
-
-
-def _volume_believed(bars: Numbers) -> NDArray[np.bool_]:
-    return np.isfinite(bars[4]) & (bars[4] >= 0)
+def _closed(request: Request, bars: Bars, left: Counter[LeftOut]) -> Bars:
+    """The closed bars of the session from the context on; adds to `left` the rows that are none, by what they are."""
+    session = request.session
+    minutes = bars.minutes
+    midnight = datetime.combine(session.date, time(), NEW_YORK)
+    next_midnight = datetime.combine(session.date + timedelta(days=1), time(), NEW_YORK)
+    opening, close, now = _utc64(session.open), _utc64(session.close), _utc64(request.now)
+    kinds = {
+        LeftOut.OTHER_SESSION: (minutes < _utc64(midnight)) | (minutes >= _utc64(next_midnight)),
+        LeftOut.PRE_MARKET: minutes < opening,
+        LeftOut.POST_MARKET: minutes >= close,
+        LeftOut.OFF_GRID: (minutes - opening) % np.timedelta64(MINUTE) != np.timedelta64(0),
+    }
+    rest = np.ones(len(bars), dtype=np.bool_)
+    for kind, rows in kinds.items():
+        left[kind] += int(np.count_nonzero(rows & rest))
+        rest &= ~rows
+    newest = rest & (minutes == np.max(np.append(minutes[rest], opening)))
+    forming = rest & ((minutes + np.timedelta64(MINUTE) > now) | (newest & bars.flat()))
+    left[LeftOut.FORMING] += int(np.count_nonzero(forming))
+    return bars.take(rest & ~forming & (minutes >= _utc64(request.since)))
 
 
 def _spoken(bar: Numbers) -> str:
-    return " ".join(f"{name} {value:g}" for name, value in zip((*PRICES, "volume"), bar, strict=True))
+    return " ".join(f"{name} {value:g}" for name, value in zip(COLUMNS, bar, strict=True))
 
 
 def _extent(answer: Bars) -> str:

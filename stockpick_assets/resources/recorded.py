@@ -17,7 +17,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stockpick_assets.core.answers import PRICES, Bars, Failure, Request, raw_prices
+from stockpick_assets.core.answers import Request, raw_prices
+from stockpick_assets.core.bars import PRICES, Bars, Failure
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import NEW_YORK, Session, sessions_between
 from stockpick_assets.core.reasons import Reason

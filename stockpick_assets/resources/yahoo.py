@@ -1,7 +1,7 @@
 """One-minute bars from Yahoo Finance, through yfinance.
 
 What belongs here: how Yahoo is asked, and what its refusals mean. What does not: which of the bars it sends can be
-believed (core/answers.py), and when an unanswered minute is asked for again.
+believed (core/quarantine.py), what a missing one means (core/answers.py), and when a minute is asked for again.
 
 yfinance's own client keeps answers, fetches cookies and a crumb that charts do not need, and asks again at once after
 an error, a 429 too. Its `PriceHistory`, which is all that `Ticker.history` calls, takes the client as an argument:
@@ -14,10 +14,11 @@ import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import yfinance as yf
@@ -26,21 +27,15 @@ from pandas.errors import Pandas4Warning
 from yfinance.exceptions import YFPricesMissingError
 from yfinance.scrapers.history import PriceHistory
 
-from stockpick_assets.core.answers import (
-    BACKFILL_LAG,
-    Bars,
-    Failure,
-    Request,
-    no_bars,
-    raw_prices,
-    silent_minutes,
-)
+from stockpick_assets.core.answers import BACKFILL_LAG, Request, raw_prices, silent_minutes
+from stockpick_assets.core.bars import COLUMNS, Bars, Failure, as_traded, no_bars
 from stockpick_assets.core.market_hours import (
     MINUTE,
     NEW_YORK,
     Session,
     last_session_begun,
     minute_label,
+    new_york_date,
     sessions_until,
 )
 from stockpick_assets.core.reasons import Reason
@@ -148,44 +143,128 @@ class YahooMarketData:
         return raw_prices("yahoo", request, answers)
 
     def _answer(self, request: Request, ticker: str) -> Bars | Failure:
-        """What Yahoo says of one ticker, from the first minute asked for to now: later bars explain missing ones."""
+        """What Yahoo says of one ticker, to now: later bars explain missing ones, earlier ones show what is normal."""
+        heard = _Heard(self._client)
         try:
-            asked = PriceHistory(self._client, ticker, NEW_YORK.key, self._client.session)
-            rows = asked.history(
+            PriceHistory(heard, ticker, NEW_YORK.key, self._client.session).history(
                 interval="1m",
-                start=request.first,
+                start=request.since,
                 end=min(request.session.close, request.now + MINUTE),
                 prepost=False,
                 auto_adjust=False,
-                actions=False,
-                keepna=True,
                 timeout=self._timeout,  # pyright: ignore[reportArgumentType] - handed to the client as it is
             )
-            return _checked(request, ticker, rows, asked.get_history_metadata())
+            return _checked(request, ticker, heard.chart() or {})
         except _Refused as error:
             return error.failure()
         except YFPricesMissingError as error:
-            return Failure(Reason.PROVIDER_ERROR, error.yahoo_reason) if error.yahoo_reason else no_bars()
+            if error.yahoo_reason:
+                return Failure(Reason.PROVIDER_ERROR, error.yahoo_reason)
+            chart = heard.chart()
+            return _checked(request, ticker, chart) if chart else no_bars()
         except Exception as error:  # noqa: BLE001 - a malformed answer makes yfinance raise whatever it leads to
             return Failure(Reason.PROVIDER_ERROR, f"{type(error).__name__}: {error}"[:300])
 
 
-def _checked(request: Request, ticker: str, rows: pd.DataFrame, about: Mapping[str, Any]) -> Bars | Failure:
-    """yfinance's frame as bars, if its description says that it is what was asked for.
+class _Heard:
+    """The client for one question, which keeps the answer: yfinance's frame of it hides what the rules must see.
 
-    `regularMarketTime` is when the ticker last traded in regular hours, of any day.
+    Of two rows of a minute the frame has the first, rows outside regular hours it has not, the newest trade it writes
+    into the minute before, and a volume that is missing is 0. What yfinance raises of an answer still counts.
     """
+
+    def __init__(self, client: _ChartClient) -> None:
+        self._client = client
+        self._response: requests.Response | None = None
+
+    def get(self, url: str, params: dict[str, Any], timeout: float) -> requests.Response:
+        """As the client's."""
+        self._response = self._client.get(url, params, timeout)
+        return self._response
+
+    cache_get = get
+
+    def chart(self) -> dict[str, Any] | None:
+        """The answer's one result as Yahoo sent it, None where it has none."""
+        body = self._response.json() if self._response else {}
+        return ((body.get("chart") or {}).get("result") or [None])[0]
+
+
+def _checked(request: Request, ticker: str, chart: Mapping[str, Any]) -> Bars | Failure:
+    """Yahoo's chart as bars as traded, if its description says that it is what was asked for.
+
+    `regularMarketTime` is when the ticker last traded in regular hours, of any day. It did not trade in a session that
+    is over, so it was halted, if that lies before it, the answer has no bar, and names this session or a later one as
+    the current. (Yahoo may also answer so of a ticker that left the exchange, where not with a 404.)
+    Dividends are not kept: a price is as traded, and no forecast spans a dividend, which falls between two sessions.
+    """
+    about, session = chart["meta"], request.session
     wrong = {
         name: about.get(name) for name, value in {**EXPECTED, "symbol": ticker}.items() if about.get(name) != value
     }
     if wrong:
         return Failure(Reason.PROVIDER_ERROR, f"an answer to another question: {wrong}")
-    minutes = pd.DatetimeIndex(rows.index).tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[us]")
-    columns = (rows[name].to_numpy(dtype=float) for name in ("Open", "High", "Low", "Close", "Volume"))
-    bars = Bars(minutes, *columns, silent=minutes[:0])
-    quoted = minutes[bars.quoted()]
-    close = request.session.close
-    last_trade: datetime | None = about.get("regularMarketTime")
-    over = request.now >= close + BACKFILL_LAG and last_trade is not None and last_trade >= close
-    nearly_whole = quoted.size and pd.Timestamp(quoted.max(), tz="UTC") >= close - LONGEST_LAST_SILENCE
-    return replace(bars, silent=silent_minutes(request, quoted, close if over and nearly_whole else None))
+    bars = _bars(chart)
+    quoted = bars.minutes[bars.quoted()]
+    reaches, halted, day_volume = None, quoted[:0], None
+    if "regularMarketTime" in about:
+        last_trade = _instant(about["regularMarketTime"])
+        over = request.now >= session.close + BACKFILL_LAG
+        nearly_whole = quoted.size and pd.Timestamp(quoted.max(), tz="UTC") >= session.close - LONGEST_LAST_SILENCE
+        if over and last_trade >= session.close and nearly_whole:
+            reaches = session.close
+        if over and not quoted.size and last_trade < session.open <= _opening(about):
+            halted = request.minutes()
+        if new_york_date(last_trade) == session.date and last_trade >= request.last + MINUTE:
+            day_volume = _number(about.get("regularMarketVolume"))
+    return as_traded(
+        replace(
+            bars,
+            silent=silent_minutes(request, quoted, reaches),
+            splits=_splits(session, chart),
+            day_volume=day_volume,
+            halted=halted,
+            previous_close=_number(about.get("chartPreviousClose")),
+        )
+    )
+
+
+def _bars(chart: Mapping[str, Any]) -> Bars:
+    """The rows of a chart: a null is NaN."""
+    quote = chart["indicators"]["quote"][0]
+    if not quote:
+        return no_bars()
+    minutes = np.array(chart["timestamp"], dtype=np.int64).astype("datetime64[s]").astype("datetime64[us]")
+    return Bars(minutes, *(np.array(quote[name], dtype=np.float64) for name in COLUMNS), silent=minutes[:0])
+
+
+def _splits(session: Session, chart: Mapping[str, Any]) -> dict[np.datetime64, float]:
+    """The splits of a session, which hold from its open, and later ones, in which Yahoo gives prices from before.
+
+    Later ones are known only as far as the range that was asked for, the session itself: after a split, what Yahoo says
+    of an earlier session is off by its ratio without a word about it.
+    """
+    splits: dict[np.datetime64, float] = {}
+    for event in ((chart.get("events") or {}).get("splits") or {}).values():
+        at, ratio = _instant(event["date"]), event["numerator"] / event["denominator"]
+        if not 0 < ratio < np.inf:
+            raise ValueError(f"a split of {event['numerator']} for {event['denominator']}")
+        if new_york_date(at) >= session.date:
+            start = session.open if new_york_date(at) == session.date else at
+            key = np.datetime64(start.replace(tzinfo=None), "us")
+            splits[key] = splits.get(key, 1.0) * ratio
+    return splits
+
+
+def _opening(about: Mapping[str, Any]) -> datetime:
+    """When the session opens or opened that Yahoo calls the current one."""
+    return _instant(about["currentTradingPeriod"]["regular"]["start"])
+
+
+def _instant(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _number(value: float | None) -> float | None:
+    """A number above zero, None for anything else that Yahoo may put in its place."""
+    return float(value) if isinstance(value, int | float) and 0 < value < np.inf else None

@@ -186,7 +186,7 @@ FAULTS: dict[str, tuple[Fault, list[str], str]] = {
     "a negative price": (changed(low=at(3, -99.0)), one_of("quarantined"), "low -99"),
     "a close above the high": (changed(close=at(3, 500.0)), one_of("quarantined"), "close 500"),
     "a price that is text": (changed(close=at(3, "buy now")), FAILED, "buy now"),
-    "a negative volume": (changed(volume=at(3, -5)), PRESENT, "volume withheld: it was -5"),
+    "a negative volume": (changed(volume=at(3, -5)), PRESENT, "impossible volume: volume -5"),
     "another ticker": (described(symbol="TSLA"), FAILED, "{'symbol': 'TSLA'}"),
     "another zone": (described(exchangeTimezoneName="Asia/Tokyo"), FAILED, "Asia/Tokyo"),
     "another currency": (described(currency="EUR"), FAILED, "{'currency': 'EUR'}"),
@@ -272,12 +272,14 @@ def test_the_end_of_a_session_is_explained_by_a_trade_after_it_if_the_answer_all
     assert reasons(ask(fake, last=SESSION.last_minute, now=now))[-3:] == ["present", *["provider_error"] * 2]
 
 
-def test_a_request_asks_yahoo_from_its_first_minute_to_the_present(fake: FakeYahoo) -> None:
+def test_a_request_asks_yahoo_from_its_context_to_the_present(fake: FakeYahoo) -> None:
     ask(fake, first=LAST, last=LAST, tickers=("AAPL",))
     query = fake.asked[0].query
-    assert int(query["period1"]) == LAST.timestamp()
+    assert int(query["period1"]) == OPEN.timestamp()
     assert int(query["period2"]) == (NOW + MINUTE).timestamp()
     assert (query["interval"], query["includePrePost"]) == ("1m", "false")
+    ask(fake, first=OPEN + 20 * MINUTE, last=OPEN + 20 * MINUTE, now=SESSION.close, tickers=("AAPL",))
+    assert int(fake.asked[1].query["period1"]) == (OPEN + 5 * MINUTE).timestamp()
 
 
 def test_an_answer_that_hangs_costs_its_time_out_and_no_other_ticker_its_minute(fake: FakeYahoo) -> None:
