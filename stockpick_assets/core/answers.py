@@ -51,13 +51,14 @@ LEFT_OUT = b"left_out"  # where the schema's metadata says what was left out
 class LeftOut(StrEnum):
     """Why a row with prices can be neither a bar of the minutes asked for nor compared with one.
 
-    A forming row is one whose minute has not closed, or not begun, or that looks so: flat, empty and the newest.
+    A forming row is one whose minute has not closed, or that looks so: flat, without volume and the newest.
     """
 
     OTHER_SESSION = "other_session"
     PRE_MARKET = "pre_market"
     POST_MARKET = "post_market"
     OFF_GRID = "off_grid"
+    NOT_BEGUN = "not_begun"
     FORMING = "forming"
 
 
@@ -201,6 +202,7 @@ def _closed(request: Request, bars: Bars, left: Counter[LeftOut]) -> Bars:
         LeftOut.PRE_MARKET: minutes < opening,
         LeftOut.POST_MARKET: minutes >= close,
         LeftOut.OFF_GRID: (minutes - opening) % np.timedelta64(MINUTE) != np.timedelta64(0),
+        LeftOut.NOT_BEGUN: minutes > now,
     }
     rest = np.ones(len(bars), dtype=np.bool_)
     for kind, rows in kinds.items():

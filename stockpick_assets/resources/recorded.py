@@ -75,7 +75,12 @@ class RecordedBars:
         request = Request(session, first, last, tuple(tickers), now, wall)
         recorded = self._session_bars(self.session(session.date))
         unrecorded = Failure(Reason.LOST, f"{self._path.name} has no row of this ticker on {session.date}")
-        return raw_prices("recorded", request, {ticker: recorded.get(ticker, unrecorded) for ticker in tickers})
+        begun = np.datetime64(now.replace(tzinfo=None), "us")
+        answers = {
+            ticker: recorded[ticker].take(recorded[ticker].minutes <= begun) if ticker in recorded else unrecorded
+            for ticker in tickers
+        }
+        return raw_prices("recorded", request, answers)
 
     def _recorded_sessions(self) -> list[Session]:
         if self._rows.empty:

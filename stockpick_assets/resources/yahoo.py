@@ -146,22 +146,22 @@ class YahooMarketData:
         """What Yahoo says of one ticker, to now: later bars explain missing ones, earlier ones show what is normal."""
         heard = _Heard(self._client)
         try:
-            PriceHistory(heard, ticker, NEW_YORK.key, self._client.session).history(
-                interval="1m",
-                start=request.since,
-                end=min(request.session.close, request.now + MINUTE),
-                prepost=False,
-                auto_adjust=False,
-                timeout=self._timeout,  # pyright: ignore[reportArgumentType] - handed to the client as it is
-            )
-            return _checked(request, ticker, heard.chart() or {})
-        except _Refused as error:
-            return error.failure()
-        except YFPricesMissingError as error:
-            if error.yahoo_reason:
-                return Failure(Reason.PROVIDER_ERROR, error.yahoo_reason)
+            try:
+                PriceHistory(heard, ticker, NEW_YORK.key, self._client.session).history(
+                    interval="1m",
+                    start=request.since,
+                    end=min(request.session.close, request.now + MINUTE),
+                    prepost=False,
+                    auto_adjust=False,
+                    timeout=self._timeout,  # pyright: ignore[reportArgumentType] - handed to the client as it is
+                )
+            except YFPricesMissingError as error:
+                if error.yahoo_reason:
+                    return Failure(Reason.PROVIDER_ERROR, error.yahoo_reason)
             chart = heard.chart()
             return _checked(request, ticker, chart) if chart else no_bars()
+        except _Refused as error:
+            return error.failure()
         except Exception as error:  # noqa: BLE001 - a malformed answer makes yfinance raise whatever it leads to
             return Failure(Reason.PROVIDER_ERROR, f"{type(error).__name__}: {error}"[:300])
 
@@ -207,7 +207,7 @@ def _checked(request: Request, ticker: str, chart: Mapping[str, Any]) -> Bars | 
     bars = _bars(chart)
     quoted = bars.minutes[bars.quoted()]
     reaches, halted, day_volume = None, quoted[:0], None
-    if "regularMarketTime" in about:
+    if about.get("regularMarketTime") is not None:
         last_trade = _instant(about["regularMarketTime"])
         over = request.now >= session.close + BACKFILL_LAG
         nearly_whole = quoted.size and pd.Timestamp(quoted.max(), tz="UTC") >= session.close - LONGEST_LAST_SILENCE
@@ -230,11 +230,11 @@ def _checked(request: Request, ticker: str, chart: Mapping[str, Any]) -> Bars | 
 
 
 def _bars(chart: Mapping[str, Any]) -> Bars:
-    """The rows of a chart: a null is NaN."""
-    quote = chart["indicators"]["quote"][0]
-    if not quote:
+    """The rows of a chart: a null is NaN. Raises ValueError for a time that no calendar has."""
+    quote, stamps = chart["indicators"]["quote"][0], chart.get("timestamp")
+    if not quote or not stamps:
         return no_bars()
-    minutes = np.array(chart["timestamp"], dtype=np.int64).astype("datetime64[s]").astype("datetime64[us]")
+    minutes = np.array([_instant(stamp).replace(tzinfo=None) for stamp in stamps], dtype="datetime64[us]")
     return Bars(minutes, *(np.array(quote[name], dtype=np.float64) for name in COLUMNS), silent=minutes[:0])
 
 

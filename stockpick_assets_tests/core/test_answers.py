@@ -156,7 +156,19 @@ def test_the_rows_are_by_minute_and_ticker_in_the_declared_schema() -> None:
 
 
 def test_rows_that_cannot_be_bars_are_left_out_and_counted_over_all_tickers() -> None:
-    rows = {0: GOOD, 1: GOOD, 1.5: GOOD, 2: GOOD, -1: GOOD, -30: GOOD, 390: GOOD, 1440: GOOD, -1440: GOOD}
+    rows = {
+        0: GOOD,
+        1: GOOD,
+        1.5: GOOD,
+        2: GOOD,
+        3: GOOD,
+        9: GOOD,
+        -1: GOOD,
+        -30: GOOD,
+        390: GOOD,
+        1440: GOOD,
+        -1440: GOOD,
+    }
     request = asked(2, ("AAPL", "MSFT"))
     got = raw_prices("simulated", request, {"AAPL": answer(rows), "MSFT": answer({390: GOOD, 391: (np.nan,) * 5})})
     assert got["reason"].to_pylist()[::2] == ["present", "present"]
@@ -165,6 +177,7 @@ def test_rows_that_cannot_be_bars_are_left_out_and_counted_over_all_tickers() ->
         LeftOut.PRE_MARKET: 2,
         LeftOut.POST_MARKET: 2,
         LeftOut.OFF_GRID: 1,
+        LeftOut.NOT_BEGUN: 2,
         LeftOut.FORMING: 1,
     }
     assert left_out(raw_prices("simulated", request, {"AAPL": no_bars(), "MSFT": no_bars()})) == {}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from stockpick_assets.core.answers import left_out
 from stockpick_assets.core.market_hours import MINUTE, Session, session_on
 from stockpick_assets.resources.recorded import RecordedBars, RecordingError
 
@@ -54,6 +55,14 @@ def test_bars_outside_regular_hours_are_not_replayed_but_show_that_the_recording
     path = recording(tmp_path / "bars.parquet", {"AAPL": minutes(MONDAY, [-30, 1, 500])})
     source = RecordedBars(path)
     assert reasons(source, MONDAY, "AAPL", 3) == ["no_trade", "present", "no_trade"]
+
+
+def test_what_the_file_holds_of_later_minutes_is_no_part_of_a_live_answer(tmp_path: Path) -> None:
+    source = RecordedBars(recording(tmp_path / "bars.parquet", {"AAPL": minutes(MONDAY, [-30, *range(390)])}))
+    now = MONDAY.open + 5 * MINUTE
+    rows = source.bars(MONDAY, now - MINUTE, now - MINUTE, ["AAPL"], now, now)
+    assert rows["reason"].to_pylist() == ["present"]
+    assert left_out(rows) == {"pre_market": 1, "forming": 1}
 
 
 def test_a_ticker_the_file_lacks_on_a_day_is_lost_and_the_reason_says_so(tmp_path: Path) -> None:

@@ -194,3 +194,53 @@ def test_a_ticker_without_a_trade_in_a_whole_session_was_halted() -> None:
         assert set(ask(fake, now=over)["reason"]) == {"halted"}
         fake.bars["AAPL"] = {OPEN: bar(0)}
         assert reasons(before) == {"present", "provider_error"}
+
+
+def with_empty_quote(result: dict[str, Any]) -> None:
+    del result["timestamp"]
+    result["indicators"]["quote"] = [{}]
+
+
+def without_description(result: dict[str, Any]) -> None:
+    with_empty_quote(result)
+    del result["meta"]
+
+
+def of_another_ticker(result: dict[str, Any]) -> None:
+    with_empty_quote(result)
+    result["meta"]["symbol"] = "TSLA"
+
+
+def in_milliseconds(result: dict[str, Any]) -> None:
+    result["timestamp"] = [1000 * stamp for stamp in result["timestamp"]]
+
+
+def in_no_time(result: dict[str, Any]) -> None:
+    result["timestamp"] = [None] * COUNT
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        (without_description, "KeyError"),
+        (of_another_ticker, "another question"),
+        (in_milliseconds, ""),
+        (in_no_time, ""),
+    ],
+)
+def test_a_chart_that_makes_no_sense_is_an_error_of_its_ticker_alone(
+    fake: FakeYahoo, change: Callable[[dict[str, Any]], None], detail: str
+) -> None:
+    fake.bars["MSFT"] = fake.bars["AAPL"]
+    sent(fake, change)
+    source = YahooMarketData(fake.url, ("AAPL", "MSFT"), 1, 10)
+    rows = source.bars(SESSION, OPEN, LAST, ("AAPL", "MSFT"), NOW, NOW).to_pandas()
+    of_ticker = rows.groupby("ticker")["reason"].unique().map(list)
+    assert of_ticker.to_dict() == {"AAPL": ["provider_error"], "MSFT": ["present"]}
+    assert detail in rows["detail"].iloc[0]
+
+
+@pytest.mark.parametrize("last_trade", [None, 0])
+def test_a_last_trade_that_is_not_told_costs_no_bar(fake: FakeYahoo, last_trade: int | None) -> None:
+    sent(fake, lambda result: result["meta"].update(regularMarketTime=last_trade))
+    assert set(ask(fake)["reason"]) == {"present"}
