@@ -239,20 +239,18 @@ def _bars(chart: Mapping[str, Any]) -> Bars:
 
 
 def _splits(session: Session, chart: Mapping[str, Any]) -> dict[np.datetime64, float]:
-    """The splits of a session, which hold from its open, and later ones, in which Yahoo gives prices from before.
+    """The splits an answer tells of: one of the session's day holds from its open, any other from the time it says.
 
-    Later ones are known only as far as the range that was asked for, the session itself: after a split, what Yahoo says
-    of an earlier session is off by its ratio without a word about it.
+    Yahoo gives prices of before a split in shares of after it, and tells of splits as far as the range asked for, which
+    ends with the session: what it says of a session before the newest split is off by the ratio without a word of it.
     """
     splits: dict[np.datetime64, float] = {}
     for event in ((chart.get("events") or {}).get("splits") or {}).values():
         at, ratio = _instant(event["date"]), event["numerator"] / event["denominator"]
         if not 0 < ratio < np.inf:
             raise ValueError(f"a split of {event['numerator']} for {event['denominator']}")
-        if new_york_date(at) >= session.date:
-            start = session.open if new_york_date(at) == session.date else at
-            key = np.datetime64(start.replace(tzinfo=None), "us")
-            splits[key] = splits.get(key, 1.0) * ratio
+        start = session.open if new_york_date(at) == session.date else at
+        splits[np.datetime64(start.replace(tzinfo=None), "us")] = ratio
     return splits
 
 

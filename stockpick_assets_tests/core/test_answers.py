@@ -200,10 +200,11 @@ def test_minutes_of_the_session_that_were_not_asked_for_are_context_and_not_coun
 
 
 def test_what_came_before_the_context_does_not_change_the_answer() -> None:
+    """A source that hands over the whole session says of a live minute what one does that was asked for less."""
     first = OPEN + 60 * MINUTE
     request = Request(SESSION, first, first, ("AAPL",), first + MINUTE, first)
-    long_ago = {offset: tuple(10 * value for value in GOOD) for offset in range(45)}
-    rows = frame(request, answer({**long_ago, **dict.fromkeys(range(45, 61), GOOD)}))
+    narrow = dict.fromkeys(range(45), (10.5, 10.5, 10.49, 10.5, 100.0))
+    rows = frame(request, answer({**narrow, **dict.fromkeys(range(45, 61), GOOD)}))
     assert rows["reason"].tolist() == ["present"]
 
 

@@ -97,6 +97,7 @@ def test_a_price_that_leaves_and_returns_is_a_jump(factor: float, rows: slice) -
 @pytest.mark.parametrize(("name", "factor"), [("high", 1.2), ("low", 0.8)])
 def test_a_wick_far_from_all_trades_around_it_is_a_jump(name: str, factor: float) -> None:
     assert prices(scaled(quiet(), 12, factor, (name,))) == {"jump": [12]}
+    assert prices(scaled(quiet(2), 1, factor, (name,))) == {"unconfirmed jump": [1]}
 
 
 @pytest.mark.parametrize("factor", [1.06, 0.5, 3.0])
@@ -183,6 +184,8 @@ def test_a_zero_though_the_price_moves_is_withheld_alone() -> None:
     assert volumes(with_volume(bars, [*bars.volume[:10], 0, *bars.volume[11:]])) == {"zero volume": [10]}
     flat = replace(bars, **{name: np.full(30, 100.0) for name in PRICES})
     assert not volumes(with_volume(flat, [*bars.volume[:10], 0, *bars.volume[11:]]))
+    stepped = scaled(flat, slice(10, None), 1.001)
+    assert volumes(with_volume(stepped, [*bars.volume[:10], 0, *bars.volume[11:]])) == {"zero volume": [10]}
 
 
 def test_zeros_that_alternate_with_spikes_make_every_volume_around_them_doubtful() -> None:
@@ -206,7 +209,7 @@ def test_two_zeros_far_apart_are_two_zeros() -> None:
 def test_a_minute_of_more_than_the_days_volume_is_withheld_alone() -> None:
     bars = quiet(day_volume=70_000.0)
     assert volumes(with_volume(bars, [*bars.volume[:10], 70_001, *bars.volume[11:]])) == {"volume spike": [10]}
-    assert not volumes(with_volume(bars, [*bars.volume[:10], 30_000, *bars.volume[11:]]))
+    assert not volumes(with_volume(bars, [*bars.volume[:10], 15_000, *bars.volume[11:]]))
 
 
 def test_minutes_of_far_more_than_the_days_volume_are_all_withheld() -> None:

@@ -134,7 +134,7 @@ def test_a_split_of_the_session_holds_from_its_open_and_is_no_jump(fake: FakeYah
     fake.now = now
 
     def split(result: dict[str, Any]) -> None:
-        with_split(OPEN, 4, 1)(result)
+        with_split(OPEN - timedelta(hours=9), 4, 1)(result)
         result["meta"].update(chartPreviousClose=404.0)
 
     sent(fake, split)
@@ -167,7 +167,7 @@ def test_the_days_volume_counts_where_it_is_of_this_session_and_as_new_as_the_ba
     assert set(rows["reason"]) == {"present"}
     assert rows["volume"].isna().all()
     assert set(rows["detail"]) == {"session volume: volume 1000"}
-    for other in (LAST, OPEN - timedelta(days=1)):
+    for other in (LAST, OPEN + timedelta(days=1)):
         sent(fake, lambda result, other=other: result["meta"].update(told, regularMarketTime=int(other.timestamp())))
         assert not ask(fake)["volume"].isna().any()
 
