@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -156,24 +157,18 @@ def _answered(
     """The columns that say what became of each minute asked for, of one ticker; adds to `left` what it leaves out."""
     if isinstance(answer, Failure):
         answer = no_bars(answer)
-    reason, detail = np.full(len(asked), "", dtype=object), np.full(len(asked), None, dtype=object)
-    if answer.absent is None:
-        overdue = asked + np.timedelta64(MINUTE) + np.timedelta64(BACKFILL_LAG) < _utc64(request.now)
-        reason[:] = np.where(overdue, Reason.PROVIDER_ERROR.value, Reason.PENDING.value)
-        detail[:] = _extent(answer)
-    else:
-        reason[:], detail[:] = answer.absent.reason.value, answer.absent.detail
-    for minutes, why in ((answer.silent, Reason.NO_TRADE), (answer.halted, Reason.HALTED)):
-        known = np.isin(asked, minutes)
-        reason[known], detail[known] = why.value, None
-
     bars = _closed(request, answer.take(answer.quoted()), left).ordered()
     by_price, by_volume = broken(bars)
     values = bars.values()
     rows = np.flatnonzero((bars.minutes >= asked[0]) & (bars.minutes <= asked[-1]))
     places = ((bars.minutes[rows] - asked[0]) // np.timedelta64(MINUTE)).astype(int)
-    reason[places], detail[places] = Reason.PRESENT.value, None
-    doubted = (by_price != None) | (by_volume != None)  # noqa: E711 - elementwise
+    reason, detail = np.full(len(asked), Reason.PRESENT.value, dtype=object), np.full(len(asked), None, dtype=object)
+    missing = np.ones(len(asked), dtype=np.bool_)
+    missing[places] = False
+    if missing.any():
+        reason[missing], detail[missing] = _without_bar(request, asked[missing], answer)
+    price_doubted, volume_doubted = by_price != "", by_volume != ""
+    doubted = price_doubted | volume_doubted
     for row, place in zip(rows[doubted[rows]], places[doubted[rows]], strict=True):
         if by_price[row]:
             of_minute = values[:, bars.minutes == asked[place]]
@@ -181,24 +176,38 @@ def _answered(
             detail[place] = f"{by_price[row]}: {'; '.join(_spoken(bar) for bar in of_minute.T)}"
         else:
             detail[place] = f"{by_volume[row]}: volume {values[-1, row]:g}"
-    values[:, by_price != None] = np.nan  # noqa: E711
-    values[-1, by_volume != None] = np.nan  # noqa: E711
-    columns = {name: np.full(len(asked), np.nan) for name in COLUMNS}
-    for name, column in zip(columns, values, strict=True):
+    values[:, price_doubted] = np.nan
+    values[-1, volume_doubted] = np.nan
+    columns: dict[str, NDArray[Any]] = {name: np.full(len(asked), np.nan) for name in COLUMNS}
+    for name, column in zip(COLUMNS, values, strict=True):
         columns[name][places] = column[rows]
-    split = np.array([answer.splits.get(minute, np.nan) for minute in asked])
-    return {**columns, "split": split, "reason": reason, "detail": detail}
+    columns["split"] = np.full(len(asked), np.nan)
+    for start, ratio in answer.splits.items():
+        columns["split"][asked == start] = ratio
+    return {**columns, "reason": reason, "detail": detail}
+
+
+def _without_bar(request: Request, minutes: Minutes, answer: Bars) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The reason and the detail of minutes in which an answer has no bar."""
+    if answer.absent is None:
+        overdue = minutes + np.timedelta64(MINUTE) + np.timedelta64(BACKFILL_LAG) < _utc64(request.now)
+        reason = np.where(overdue, Reason.PROVIDER_ERROR.value, Reason.PENDING.value).astype(object)
+        detail = np.full(len(minutes), _extent(answer), dtype=object)
+    else:
+        reason = np.full(len(minutes), answer.absent.reason.value, dtype=object)
+        detail = np.full(len(minutes), answer.absent.detail, dtype=object)
+    for known, why in ((answer.silent, Reason.NO_TRADE), (answer.halted, Reason.HALTED)):
+        told = np.isin(minutes, known)
+        reason[told], detail[told] = why.value, None
+    return reason, detail
 
 
 def _closed(request: Request, bars: Bars, left: Counter[LeftOut]) -> Bars:
     """The closed bars of the session from the context on; adds to `left` the rows that are none, by what they are."""
-    session = request.session
-    minutes = bars.minutes
-    midnight = datetime.combine(session.date, time(), NEW_YORK)
-    next_midnight = datetime.combine(session.date + timedelta(days=1), time(), NEW_YORK)
-    opening, close, now = _utc64(session.open), _utc64(session.close), _utc64(request.now)
+    minutes, now = bars.minutes, _utc64(request.now)
+    midnight, opening, close, next_midnight = _day(request.session)
     kinds = {
-        LeftOut.OTHER_SESSION: (minutes < _utc64(midnight)) | (minutes >= _utc64(next_midnight)),
+        LeftOut.OTHER_SESSION: (minutes < midnight) | (minutes >= next_midnight),
         LeftOut.PRE_MARKET: minutes < opening,
         LeftOut.POST_MARKET: minutes >= close,
         LeftOut.OFF_GRID: (minutes - opening) % np.timedelta64(MINUTE) != np.timedelta64(0),
@@ -212,6 +221,15 @@ def _closed(request: Request, bars: Bars, left: Counter[LeftOut]) -> Bars:
     forming = rest & ((minutes + np.timedelta64(MINUTE) > now) | (newest & bars.flat()))
     left[LeftOut.FORMING] += int(np.count_nonzero(forming))
     return bars.take(rest & ~forming & (minutes >= _utc64(request.since)))
+
+
+@lru_cache(maxsize=8)
+def _day(session: Session) -> tuple[np.datetime64, np.datetime64, np.datetime64, np.datetime64]:
+    """A session's day in New York: its midnight, open and close, and the next midnight."""
+    midnight, next_midnight = (
+        datetime.combine(session.date + timedelta(days=days), time(), NEW_YORK) for days in (0, 1)
+    )
+    return _utc64(midnight), _utc64(session.open), _utc64(session.close), _utc64(next_midnight)
 
 
 def _spoken(bar: Numbers) -> str:

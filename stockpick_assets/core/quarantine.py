@@ -4,7 +4,7 @@ A bar whose price breaks a rule is quarantined; of one that breaks a rule on vol
 Nothing is repaired: a later revision of the source releases the minute. What does not belong here: which rows are bars
 of the minutes asked for, and what becomes of a minute (answers.py).
 
-Where a limit is said to be proven by clean bars: 40,206 bars in regular hours, 118 ticker-sessions of 2008 to 2025
+Where a limit is said to be proven by clean bars: 40,206 bars in regular hours, 109 ticker-sessions of 2008 to 2025
 from Yahoo and three others. What these rules cannot tell from the bars alone: a block trade from a volume that is
 wrong once (clean sessions of ETFs hold minutes of 480 times the volume around them), and an answer that is wrong from
 its first bar to its last in the same way.
@@ -30,11 +30,11 @@ JUMP_FLOOR = 0.02
 JUMP_CEILING = 0.10
 JUMP_LEAST = 3
 
-# The first bar may be this far from the previous close, as a factor: twice or half. Earnings move a member of the
-# NASDAQ-100 by a third at most (Netflix on 2022-04-20, by 35 %).
+# The first bar may be this far from the previous close, as a factor: twice or half. After earnings a member of the
+# NASDAQ-100 has fallen by 35 % in a day (Netflix on 2022-04-20).
 OPENING_FACTOR = 2.0
 
-# Bars at a new price, the first included, that make a jump a move. Two wrong bars in a row are common where one is.
+# Bars at a new price, the first included, that make a jump a move: two wrong bars in a row confirm nothing.
 CONFIRMED = 3
 
 # So many flat bars in a row, without volume and at one price, are a feed that stands still; clean bars have none.
@@ -209,19 +209,19 @@ RULES: Sequence[Rule] = (
 
 
 def broken(bars: Bars) -> tuple[NDArray[Any], NDArray[Any]]:
-    """For each bar the name of the rule that its price breaks, and of the one that its volume breaks; None for none.
+    """For each bar the name of the rule that its price breaks, and of the one that its volume breaks; "" for none.
 
     bars: of one ticker and session, closed, on the minute, in time order (`Bars.ordered`). A bar whose price breaks a
     rule is no evidence for the volume of others.
     """
     by_price = _first_broken(bars, Scope.BAR, np.arange(len(bars)))
-    by_volume = _first_broken(bars, Scope.VOLUME, np.flatnonzero(by_price == None))  # noqa: E711 - elementwise
+    by_volume = _first_broken(bars, Scope.VOLUME, np.flatnonzero(by_price == ""))
     return by_price, by_volume
 
 
 def _first_broken(bars: Bars, scope: Scope, rows: NDArray[np.integer]) -> NDArray[Any]:
-    found = np.full(len(bars), None, dtype=object)
-    left = bars.take(rows)
+    found = np.full(len(bars), "", dtype=object)
+    left = bars.take(rows) if len(rows) < len(bars) else bars
     for rule in RULES:
         if rule.scope is scope and (breaks := rule.breaks(left)).any():
             found[rows[breaks]] = rule.name
