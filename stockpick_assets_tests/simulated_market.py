@@ -16,6 +16,7 @@ from stockpick_assets.definitions import build_definitions
 from stockpick_assets.jobs import BACKFILL
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.simulated import SimulatedExchange
+from stockpick_assets.resources.simulated_troubles import NO_TROUBLES
 from stockpick_assets.settings import Settings
 from stockpick_assets.store import Store
 from stockpick_assets_tests.sensors.flows import fine_instance
@@ -62,7 +63,7 @@ def simulated_market(folder: Path, last_session: date, sessions: int, minute: st
     with pytest.MonkeyPatch.context() as patch, fine_instance(folder / "dagster") as instance:
         for name, value in settings.environment().items():
             patch.setenv(name, value)
-        exchange = SimulatedExchange(settings.seed, TICKERS)
+        exchange = SimulatedExchange(settings.seed, TICKERS, NO_TROUBLES)
         definitions = build_definitions(settings, wall, market_data=exchange, now=Now(MarketClock(), lambda: wall))
         yield SimulatedMarket(definitions, instance, Store.from_settings(settings))
 

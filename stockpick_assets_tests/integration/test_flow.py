@@ -17,6 +17,7 @@ from stockpick_assets.definitions import build_definitions, build_flow
 from stockpick_assets.jobs import FLOW, LIVE
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.simulated import SimulatedExchange
+from stockpick_assets.resources.simulated_troubles import NO_TROUBLES
 from stockpick_assets.settings import Settings
 from stockpick_assets.store import Store
 from stockpick_assets_tests.sensors.flows import fine_instance
@@ -34,7 +35,7 @@ class Market:
         self.settings = settings
         self.instance = instance
         self.wall = NOON
-        exchange = SimulatedExchange(settings.seed, TICKERS)
+        exchange = SimulatedExchange(settings.seed, TICKERS, NO_TROUBLES)
         self.flow: Flow = build_flow(settings, exchange, NOON)
         self.definitions = build_definitions(
             settings, NOON, market_data=exchange, now=Now(MarketClock(), lambda: self.wall)

@@ -1,4 +1,4 @@
-"""The simulated exchange: the same bars for everyone, shaped like the real thing."""
+"""The simulated exchange without troubles: the same bars for everyone, shaped like the real thing."""
 
 import hashlib
 import subprocess
@@ -15,7 +15,9 @@ import pytest
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import MINUTE, Session, session_on, sessions_between
 from stockpick_assets.core.universe import NASDAQ_100
-from stockpick_assets.resources.simulated import COMPLETE_SHARE, SimulatedExchange
+from stockpick_assets.resources.simulated import SimulatedExchange
+from stockpick_assets.resources.simulated_prices import COMPLETE_SHARE
+from stockpick_assets.resources.simulated_troubles import NO_TROUBLES
 
 ROOT = Path(__file__).parents[2]
 SESSION = session_on(date(2026, 11, 20))
@@ -25,7 +27,7 @@ BARS = ["open", "high", "low", "close", "volume"]
 
 @pytest.fixture(scope="module")
 def exchange() -> SimulatedExchange:
-    return SimulatedExchange(7, NASDAQ_100)
+    return SimulatedExchange(7, NASDAQ_100, NO_TROUBLES)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def digest(exchange: SimulatedExchange) -> str:
 
 
 def test_a_tickers_bars_do_not_depend_on_which_others_are_listed(exchange: SimulatedExchange) -> None:
-    alone = whole(SimulatedExchange(7, ["NVDA"]), SESSION)
+    alone = whole(SimulatedExchange(7, ["NVDA"], NO_TROUBLES), SESSION)
     among = whole(exchange, SESSION)
     assert alone.equals(among.filter(pa.compute.equal(among["ticker"], "NVDA")))
 
@@ -112,6 +114,20 @@ def test_tickers_move_together(history: pd.DataFrame) -> None:
 def test_a_small_reversal_is_planted_in_the_obtainable_return_and_a_larger_one_in_the_close(
     history: pd.DataFrame,
 ) -> None:
+    obtainable, close_to_close = reversal(history)
+    assert 0.02 < obtainable < 0.06
+    assert obtainable < close_to_close < 0.12
+
+
+def test_nothing_can_be_obtained_where_no_effect_is_planted() -> None:
+    exchange = SimulatedExchange(7, NASDAQ_100, NO_TROUBLES, effect=False)
+    obtainable, close_to_close = reversal(pd.concat([whole(exchange, one).to_pandas() for one in SESSIONS]))
+    assert abs(obtainable) < 0.01  # four standard errors: a session's mean deviates by 0.0093 from none
+    assert close_to_close > 0.01, "the close still bounces between bid and ask"
+
+
+def reversal(history: pd.DataFrame) -> tuple[float, float]:
+    """How well a rise foretells a fall: mean rank correlation with the obtainable return and with the close return."""
     obtainable, close_to_close = [], []
     for _, session in history.groupby("session"):
         close = session.pivot(index="minute", columns="ticker", values="close")
@@ -120,8 +136,7 @@ def test_a_small_reversal_is_planted_in_the_obtainable_return_and_a_larger_one_i
         signal = -move.sub(move.mean(axis=1), axis=0).div(move.std()).ewm(halflife=2).mean()
         obtainable.append(rank_correlation(signal, close.shift(-5) / opening.shift(-1) - 1))
         close_to_close.append(rank_correlation(signal, close.shift(-5) / close - 1))
-    assert 0.02 < np.mean(obtainable) < 0.06
-    assert np.mean(obtainable) < np.mean(close_to_close) < 0.12
+    return float(np.mean(obtainable)), float(np.mean(close_to_close))
 
 
 def rank_correlation(signal: pd.DataFrame, outcome: pd.DataFrame) -> float:
