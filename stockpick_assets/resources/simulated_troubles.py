@@ -8,7 +8,7 @@ time of the question too.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Self
 
@@ -54,7 +54,7 @@ HALT_ALL_SESSION_SHARE = 0.02
 
 BAD_VOLUME_MULTIPLE = (2.4, 11.5)  # of the day's volume that such minutes sum to: as recorded in March 2026
 
-SPLIT_RATIOS = (2.0, 2.0, 3.0, 4.0, 10.0, 0.2)
+SPLIT_RATIOS = (2.0, 2.0, 3.0, 4.0, 10.0, 0.2)  # drawn evenly; the last is five shares made into one
 
 UNLISTED_DAYS = (10.0, 40.0)  # business days from a delisting to the ticker's next listing
 
@@ -67,8 +67,8 @@ _LIFE = 26_100  # business days
 class Life:
     """A ticker's splits and listings. Times are business days since a common beginning, ascending.
 
-    splits: the beginning, then every split. ratios: shares that one share becomes at the end of the stretch that
-    begins there.
+    splits: the beginning, then every split. ratios: how many shares one share becomes at the end of each stretch that
+    begins so. delisted, listed_again: in turns.
     """
 
     splits: Numbers
@@ -176,7 +176,7 @@ def recorded(session: Session, trading: Trading, streams: Sequence[np.random.Gen
     revised_at = np.where(revised < troubles.revised, closes_at + minutes_later, 0)
     return Tape(
         session.minutes().tz_localize(None).to_numpy(),
-        Trading(trading.open, trading.high, trading.low, trading.close, volume, traded, trading.counted),
+        replace(trading, volume=volume, traded=traded),
         halted,
         there_at,
         revised_at,
