@@ -6,7 +6,7 @@ import dagster as dg
 import pyarrow as pa
 
 from stockpick_assets.assets.flow import Flow
-from stockpick_assets.checks import answered, answered_check
+from stockpick_assets.checks import checked, checks
 from stockpick_assets.core.market_hours import last_closed_minute, minute_label
 from stockpick_assets.core.schemas import RAW_PRICES
 from stockpick_assets.partitions import Selection, SelectionError
@@ -17,9 +17,7 @@ from stockpick_assets.resources.now import Now
 def raw_prices(flow: Flow) -> dg.AssetsDefinition:
     """The asset `raw_prices`: ticker × minute, rows in the schema RAW_PRICES."""
 
-    @dg.asset(
-        **flow.minutely(RAW_PRICES.name, description=__doc__, kinds={flow.source}), check_specs=[answered_check(flow)]
-    )
+    @dg.asset(**flow.minutely(RAW_PRICES.name, description=__doc__, kinds={flow.source}), check_specs=checks(flow))
     def asset(
         context: dg.AssetExecutionContext, market_data: dg.ResourceParam[MarketData], now: dg.ResourceParam[Now]
     ) -> Iterator[dg.Output[pa.Table] | dg.AssetCheckResult]:
@@ -28,7 +26,7 @@ def raw_prices(flow: Flow) -> dg.AssetsDefinition:
         counts = rows.group_by("reason").aggregate([([], "count_all")]).to_pylist()
         reasons = {f"reason {count['reason']}": count["count_all"] for count in counts}
         yield flow.output(rows, ("ticker", "minute", "close", "volume", "reason"), reasons)
-        yield answered(rows, selection)
+        yield from checked(rows, selection)
 
     return asset
 
