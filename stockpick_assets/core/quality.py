@@ -103,9 +103,14 @@ class Answers:
         """A column's values, `nothing` where there is no row."""
         return np.append(self.rows[name].to_numpy(), nothing)[self.places]
 
-    def counts(self, chosen: Any = slice(None)) -> dict[str, int]:
-        """How many have each reason, the most frequent first; of the `chosen` places alone."""
-        counted = np.bincount(self.words[chosen].ravel(), minlength=len(_WORDS)).tolist()
+    @property
+    def reasons(self) -> NDArray[Any]:
+        """The reason of each, as text."""
+        return np.array(_WORDS)[self.words]
+
+    def counts(self, tickers: slice = slice(None)) -> dict[str, int]:
+        """How many have each reason, the most frequent first; of those tickers alone."""
+        counted = np.bincount(self.words[:, tickers].ravel(), minlength=len(_WORDS)).tolist()
         reasons = Counter({word: count for word, count in zip(_WORDS, counted, strict=True) if count})
         return dict(reasons.most_common())
 
