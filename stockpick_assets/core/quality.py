@@ -95,6 +95,11 @@ class Answers:
         return np.array([word not in FINAL for word in _WORDS])[self.words]
 
     @property
+    def withheld(self) -> Flags:
+        """Which have a bar whose volume is not believed."""
+        return self.present & np.isnan(self.column("volume", np.nan))
+
+    @property
     def unsized(self) -> Flags:
         """Which have a bar whose volume is withheld or zero."""
         return self.present & ~(self.column("volume", np.nan) > 0)
@@ -197,30 +202,35 @@ def covered(answers: Answers) -> Finding:
 
 def sized(answers: Answers) -> Finding:
     """At most VOLUME_LIMIT of the bars, of all and of each ticker's, or FEW, have a volume that is withheld or zero."""
-    present, unsized = answers.present, answers.unsized
-    zero = int((present & (answers.column("volume", np.nan) == 0)).sum())
-    bars, without = int(present.sum()), int(unsized.sum())
-    numbers = {"bars": bars, "volume withheld": without - zero, "volume zero": zero}
-    text = f"{bars} bars: {without - zero} with their volume withheld, {zero} with none"
-    wrong = _beyond(unsized.sum(axis=0), present.sum(axis=0), VOLUME_LIMIT)
-    passed = not (wrong.any() or _beyond(without, bars, VOLUME_LIMIT))
+    present, withheld, unsized = answers.present, answers.withheld, answers.unsized
+    bars, zero = int(present.sum()), int((unsized & ~withheld).sum())
+    rules = _rules(answers, withheld)
+    by_rule = f" ({_counted(rules)})" if rules else ""
+    text = f"{bars} bars: {int(withheld.sum())} with their volume withheld{by_rule}, {zero} with none"
+    wrong = _too_many(unsized.sum(axis=0), present.sum(axis=0))
+    passed = not (wrong.any() or _too_many(unsized.sum(), bars))
     if not passed:
         chosen = unsized & wrong if wrong.any() else unsized
         text = f"{text}; more than {VOLUME_LIMIT:.0%} of {_named(_by_ticker(answers, chosen))}"
-    return Finding(passed, text, {**numbers, "tickers above the limit": int(wrong.sum())})
+    numbers = {
+        "bars": bars,
+        "volume withheld": int(withheld.sum()),
+        "volume zero": zero,
+        "tickers above the limit": int(wrong.sum()),
+    }
+    return Finding(passed, text, numbers | _as_numbers(rules))
 
 
 def believed(answers: Answers) -> Finding:
     """No bar is quarantined."""
     quarantined = answers.words == _QUARANTINED
-    count = int(quarantined.sum())
-    numbers = {"bars": int(answers.present.sum()), "quarantined": count}
-    if not count:
+    numbers = {"bars": int(answers.present.sum()), "quarantined": int(quarantined.sum())}
+    if not quarantined.any():
         return Finding(True, f"{numbers['bars']} bars, none quarantined", numbers)
-    rules = Counter(rule_of(detail) for detail in answers.rows["detail"].take(answers.places[quarantined]).to_pylist())
-    by_rule = _few([f"{number} {rule}" for rule, number in rules.most_common()], "rules")
-    text = f"{count} bars quarantined: {by_rule}: {_named(_by_ticker(answers, quarantined))}"
-    return Finding(False, text, numbers | {f"rule {rule}": number for rule, number in rules.items()})
+    rules = _rules(answers, quarantined)
+    named = _named(_by_ticker(answers, quarantined))
+    text = f"{numbers['quarantined']} bars quarantined: {_counted(rules)}: {named}"
+    return Finding(False, text, numbers | _as_numbers(rules))
 
 
 def fresh(answers: Answers) -> Finding:
@@ -253,10 +263,23 @@ def fresh(answers: Answers) -> Finding:
     return Finding(int(rest.sum()) < SILENCE_LIMIT and not stale.any(), text, numbers)
 
 
-def rule_of(detail: str | None) -> str:
-    """The name of the rule that a detail of `raw_prices` begins with."""
-    name, colon, _ = (detail or "").partition(":")
+def _rules(answers: Answers, chosen: Flags) -> Counter[str]:
+    """How many of the chosen places broke each rule: their details begin with its name."""
+    details = answers.rows["detail"].take(answers.places[chosen]).to_pylist()
+    return Counter(_rule_of(detail or "") for detail in details)
+
+
+def _rule_of(detail: str) -> str:
+    name, colon, _ = detail.partition(":")
     return one_line(name) if colon else "no rule named"
+
+
+def _counted(rules: Counter[str]) -> str:
+    return _few([f"{count} {rule}" for rule, count in rules.most_common()], "rules")
+
+
+def _as_numbers(rules: Counter[str]) -> dict[str, int]:
+    return {f"rule {rule}": count for rule, count in rules.items()}
 
 
 def _places_in(column: Any, words: Sequence[str], otherwise: int) -> Indices:
@@ -265,8 +288,8 @@ def _places_in(column: Any, words: Sequence[str], otherwise: int) -> Indices:
     return np.array([known.get(value, otherwise) for value in column.to_pylist()], dtype=np.int64)
 
 
-def _beyond(count: Any, of: Any, limit: float) -> Any:
-    return (count > FEW) & (count > limit * of)
+def _too_many(count: Any, bars: Any) -> Any:
+    return (count > FEW) & (count > VOLUME_LIMIT * bars)
 
 
 def _newest(heard: Flags) -> int:

@@ -89,8 +89,8 @@ def session_quality(answers: Answers, versions: pa.Table) -> SessionQuality:
 
     versions: ticker and minute of every stored row of the session.
     """
-    present, late = answers.present, answers.column("backfilled", False).astype(bool)
-    withheld = present & np.isnan(answers.column("volume", np.nan))
+    present, withheld = answers.present, answers.withheld
+    late = answers.column("backfilled", False).astype(bool)
     stored = versions.group_by(["ticker", "minute"]).aggregate([([], "count_all")])
     revised = Counter(stored["ticker"].take(np.flatnonzero(stored["count_all"].to_numpy() > 1)).to_pylist())
 

@@ -185,12 +185,19 @@ def test_one_ticker_without_a_trade_is_no_thin_minute() -> None:
 
 def test_a_ticker_whose_volumes_are_wrong_is_named_among_many_that_are_right() -> None:
     volumes = {("T07", place): 0.0 for place in range(0, 60, 2)} | {("T07", 1): None, ("T09", 3): 0.0}
-    found = sized(answers(60, MANY, volumes=volumes))
+    found = sized(answers(60, MANY, volumes=volumes, details={("T07", 1): "session volume: volume 7"}))
     assert not found.passed
     assert found.text == (
-        "2400 bars: 1 with their volume withheld, 31 with none; more than 5% of T07 2026-11-20 09:30 and 30 more"
+        "2400 bars: 1 with their volume withheld (1 session volume), 31 with none; "
+        "more than 5% of T07 2026-11-20 09:30 and 30 more"
     )
-    assert found.numbers == {"bars": 2400, "volume withheld": 1, "volume zero": 31, "tickers above the limit": 1}
+    assert found.numbers == {
+        "bars": 2400,
+        "volume withheld": 1,
+        "volume zero": 31,
+        "tickers above the limit": 1,
+        "rule session volume": 1,
+    }
 
 
 def test_one_minute_in_which_the_volume_of_many_is_zero_fails() -> None:
