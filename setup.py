@@ -9,7 +9,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["stockpick_assets*", "streamlit_app*"]),
-    package_data={"stockpick_assets": ["**/*.xml", "**/*.json"]},
+    package_data={"stockpick_assets": ["**/*.csv", "**/*.json", "**/*.xml"]},
     install_requires=[
         "dagster",
         "dagster-webserver",

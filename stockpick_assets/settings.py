@@ -50,7 +50,11 @@ class Settings(BaseSettings):
     source: Source = Field("simulated", description="where bars come from")
     bars: Path | None = Field(None, description="the Parquet file that the recorded source replays")
     tickers: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="comma-separated; empty means the NASDAQ-100, or every ticker of the recorded file"
+        (),
+        description="comma-separated; empty: the NASDAQ-100 as of each session, or every ticker of the recorded file",
+    )
+    extra_tickers: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="comma-separated; asked for in every session, beside the others"
     )
     last_session: date | None = Field(None, description="newest session of the window; empty: the source's newest")
     sessions: int = Field(5, ge=1, le=30, description="how many sessions the window of live partitions holds")
@@ -103,7 +107,7 @@ class Settings(BaseSettings):
             ]
             raise SettingsError("; ".join(problems)) from None
 
-    @field_validator("tickers", mode="before")
+    @field_validator("tickers", "extra_tickers", mode="before")
     @classmethod
     def _split_tickers(cls, value: object) -> object:
         if isinstance(value, str):

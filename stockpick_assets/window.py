@@ -2,7 +2,7 @@
 
 It is decided when the code location is loaded. Of a market that goes on the next sessions are in it already: their
 minutes come to be as they close. Older sessions leave it, and further ones come, at the next load, which the sensor
-`window` asks for between two sessions.
+`window` asks for between two sessions. A ticker has partitions as long as a session of the window has it.
 """
 
 from datetime import datetime, time, timedelta
@@ -10,6 +10,7 @@ from datetime import datetime, time, timedelta
 from stockpick_assets.core.market_hours import NEW_YORK, last_session_begun, session_after
 from stockpick_assets.partitions import Window
 from stockpick_assets.resources.market_data import MarketData
+from stockpick_assets.resources.sources import universe
 from stockpick_assets.settings import Settings, SettingsError
 
 SESSIONS_AHEAD = 5
@@ -18,11 +19,11 @@ AROUND_A_SESSION = timedelta(minutes=30)
 
 
 def window(settings: Settings, source: MarketData, wall: datetime) -> Window:
-    """The newest `settings.sessions` sessions of the source, and its tickers or those the settings name.
+    """The newest `settings.sessions` sessions of the source, and the tickers that any of them has.
 
     Where the newest is the exchange's own and the settings name no last session, SESSIONS_AHEAD to come follow.
 
-    Raises SettingsError when the last session that the settings name is none of the source's.
+    Raises SettingsError when the last session that the settings name is none of the source's, and UnknownMembership.
     """
     now = settings.clock.at(wall)
     if settings.last_session:
@@ -37,7 +38,7 @@ def window(settings: Settings, source: MarketData, wall: datetime) -> Window:
     if not settings.last_session and sessions[-1] == last_session_begun(now):
         for _ in range(SESSIONS_AHEAD):
             sessions = (*sessions, session_after(sessions[-1]))
-    return Window(sessions, settings.tickers or source.tickers())
+    return Window(sessions, universe(settings, source).over(session.date for session in sessions))
 
 
 def is_between_sessions(window: Window, market: datetime) -> bool:

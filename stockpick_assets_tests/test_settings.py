@@ -48,6 +48,7 @@ def test_the_environment_of_a_child_says_the_same_again(monkeypatch: pytest.Monk
     first = Settings.load(
         home=tmp_path,
         tickers="msft,aapl",
+        extra_tickers="brk-b",
         s3_secret_key="secret",
         replay_started_at=datetime(2026, 11, 20, tzinfo=UTC),
         replay_from=datetime(2026, 11, 13, 14, 30, tzinfo=UTC),
@@ -56,7 +57,7 @@ def test_the_environment_of_a_child_says_the_same_again(monkeypatch: pytest.Monk
         monkeypatch.setenv(name, value)
     second = Settings.load()
     assert second.model_dump() == first.model_dump()
-    assert second.tickers == ("AAPL", "MSFT")
+    assert (second.tickers, second.extra_tickers) == (("AAPL", "MSFT"), ("BRK-B",))
 
 
 def test_a_secret_is_not_shown() -> None:
@@ -68,6 +69,7 @@ def test_a_secret_is_not_shown() -> None:
     [
         ("SOURCE", "bloomberg", "STOCKPICK_SOURCE"),
         ("TICKERS", "AAPL,<script>", "no such ticker can exist: '<SCRIPT>'"),
+        ("EXTRA_TICKERS", "AAPL,B A", "STOCKPICK_EXTRA_TICKERS: no such ticker can exist: 'B A'"),
         ("SPEED", "0", "STOCKPICK_SPEED"),
         ("S3_ENDPOINT", "127.0.0.1:8333", "takes an address such as"),
         ("SOURCE", "recorded", "STOCKPICK_BARS must name the Parquet file"),

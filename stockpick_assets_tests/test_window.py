@@ -1,12 +1,14 @@
 """Which sessions have live partitions, from settings and source, at a time."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stockpick_assets.core.market_hours import Session
+from stockpick_assets.core.universe import members
 from stockpick_assets.resources.simulated import SimulatedExchange
 from stockpick_assets.settings import Settings, SettingsError
 from stockpick_assets.window import SESSIONS_AHEAD, is_between_sessions, window
@@ -63,6 +65,43 @@ def test_the_settings_give_another_window_once_a_session_has_begun() -> None:
     after = window(settings, EXCHANGE, opening)
     assert after.sessions[:-1] == before.sessions[1:]
     assert not is_between_sessions(before, opening)
+
+
+def tickers(settings: Settings, evening_of: date) -> tuple[str, ...]:
+    return window(settings, EXCHANGE, datetime.combine(evening_of, time(23), UTC)).tickers
+
+
+def test_the_tickers_are_those_of_any_session_of_the_window_to_come_too() -> None:
+    friday = date(2026, 6, 12)  # five members left on the 22nd, five came: the last session of the window
+    assert tickers(Settings(sessions=1), friday - timedelta(days=1)) == members(friday)
+    both = tickers(Settings(sessions=1), friday)
+    assert set(both) == {*members(friday), *members(date(2026, 6, 22))} and list(both) == sorted(both)
+
+
+def test_a_removed_ticker_leaves_with_the_last_session_that_had_it() -> None:
+    last = date(2026, 6, 18)  # the session before the 22nd
+    assert "ZS" in tickers(Settings(sessions=3), last + timedelta(days=5))
+    assert "ZS" not in tickers(Settings(sessions=3), last + timedelta(days=6))
+
+
+def test_a_change_of_membership_is_another_window_although_its_sessions_stay_as_they_are() -> None:
+    settings = Settings(sessions=2, last_session=date(2026, 6, 22))
+    evening = datetime(2026, 6, 22, 23, tzinfo=UTC)
+    extended = settings.model_copy(update={"extra_tickers": ("BRK-B",)})
+    now, then = window(settings, EXCHANGE, evening), window(extended, EXCHANGE, evening)
+    assert now.sessions == then.sessions and now != then
+    assert set(then.tickers) - set(now.tickers) == {"BRK-B"}
+
+
+def test_named_tickers_stay_whatever_becomes_of_the_index() -> None:
+    for day in (date(2020, 1, 2), date(2026, 6, 22)):
+        assert tickers(Settings(tickers=("MSFT", "AAPL")), day) == ("AAPL", "MSFT")
+    assert tickers(Settings(tickers=("MSFT",), extra_tickers=("AAPL",)), day) == ("AAPL", "MSFT")
+
+
+def test_a_recording_has_the_tickers_of_its_file() -> None:
+    settings = Settings(source="recorded", bars=Path("bars.parquet"))
+    assert tickers(settings, date(2026, 6, 22)) == EXCHANGE.tickers()
 
 
 @given(st.datetimes(datetime(2026, 11, 20), datetime(2026, 12, 1), timezones=st.just(UTC)))

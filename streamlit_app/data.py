@@ -235,7 +235,7 @@ def _tables(held: Mapping[str, Held], picks: Rows | Missing, raw: Rows | Missing
         seen.update(raw.table["ticker"].unique().to_pylist())
     return Tables(
         newest=newest,
-        expected=settings().tickers or seen,
+        expected={*settings().tickers, *settings().extra_tickers} if settings().tickers else seen,
         reasons={row["ticker"]: row["reason"] for row in answers},
         picked=[row["ticker"] for row in picked],
         ranked=[row["ticker"] for row in picked if row["rank"] is not None],

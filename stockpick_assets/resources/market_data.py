@@ -25,7 +25,7 @@ class MarketData(Protocol):
         ...
 
     def tickers(self) -> tuple[str, ...]:
-        """The tickers it knows, in alphabetical order."""
+        """The tickers it knows, of any session, in alphabetical order."""
         ...
 
     def bars(

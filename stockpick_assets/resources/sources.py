@@ -1,13 +1,13 @@
-"""The source of bars that the settings name."""
+"""The source of bars that the settings name, and the tickers that it is asked for."""
 
-from stockpick_assets.core.universe import NASDAQ_100
+from stockpick_assets.core.universe import Universe, checked_tickers, recorded_tickers
 from stockpick_assets.resources.market_data import MarketData
 from stockpick_assets.settings import Settings
 
 
 def market_data(settings: Settings) -> MarketData:
     """The source, ready to be asked. A source's libraries are loaded only when it is the one that is used."""
-    tickers = settings.tickers or NASDAQ_100
+    tickers = checked_tickers((*(settings.tickers or recorded_tickers()), *settings.extra_tickers))
     if settings.source == "recorded":
         from stockpick_assets.resources.recorded import RecordedBars
 
@@ -20,3 +20,9 @@ def market_data(settings: Settings) -> MarketData:
     from stockpick_assets.resources.simulated import SimulatedExchange
 
     return SimulatedExchange(settings.seed, tickers)
+
+
+def universe(settings: Settings, source: MarketData) -> Universe:
+    """The tickers of each session: those that the settings name, or the file's; else the members of the NASDAQ-100."""
+    of_file = source.tickers() if settings.source == "recorded" else ()
+    return Universe(settings.tickers or of_file, settings.extra_tickers)

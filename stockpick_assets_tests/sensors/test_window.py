@@ -66,6 +66,11 @@ def test_a_window_that_is_as_the_settings_say_stays(instance: dg.DagsterInstance
     assert tick(instance, loaded=NEW) == (f"The window is the one the settings give: {NEW}.", 0)
 
 
+def test_the_window_rolls_when_only_its_tickers_are_others(instance: dg.DagsterInstance) -> None:
+    given = Window(OLD.sessions, (*TICKERS, "ZS"))
+    assert tick(instance, given=given) == (f"The window was {OLD} and is {given}.", 1)
+
+
 @pytest.mark.parametrize(
     "market",
     [SESSION.open - timedelta(minutes=30), SESSION.open, SESSION.last_minute, EVENING - timedelta(seconds=1)],

@@ -19,7 +19,8 @@ ABSENT = "–"
 def universe(look: data.Look) -> list[str]:
     """The tickers that can be chosen."""
     seen: list[Any] = look.picks.table["ticker"].unique().to_pylist() if isinstance(look.picks, data.Rows) else []
-    return sorted(set(data.settings().tickers) | set(seen)) or list(NASDAQ_100)
+    named = (*data.settings().tickers, *data.settings().extra_tickers)
+    return sorted({*named, *seen}) if data.settings().tickers or seen else sorted({*named, *NASDAQ_100})
 
 
 def choose(tickers: list[str]) -> tuple[str | None, str | None]:
