@@ -34,7 +34,7 @@ from stockpick_assets.resources.kafka import Kafka
 from stockpick_assets.resources.market_data import MarketData
 from stockpick_assets.resources.notifier import Notifier
 from stockpick_assets.resources.now import Now, wall_clock
-from stockpick_assets.resources.sources import market_data
+from stockpick_assets.resources.sources import market_data, universe
 from stockpick_assets.resources.spark import RunSpark
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.sensors.after_close import after_close_sensor
@@ -97,6 +97,8 @@ def build_flow(settings: Settings, source: MarketData, wall: datetime) -> Flow:
         bar_delay=timedelta(seconds=settings.bar_delay_seconds),
         cost_bp=settings.cost_bp,
         seed=settings.seed,
+        universe=universe(settings, source),
+        closings=settings.closings,
     )
 
 

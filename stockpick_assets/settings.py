@@ -16,6 +16,7 @@ from pydantic import AwareDatetime, Field, SecretStr, ValidationError, field_val
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from stockpick_assets.core.clock import MarketClock
+from stockpick_assets.core.closings import Closing, parse_closings
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.universe import checked_tickers
 
@@ -55,6 +56,9 @@ class Settings(BaseSettings):
     )
     extra_tickers: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="comma-separated; asked for in every session, beside the others"
+    )
+    closings: Annotated[tuple[Closing, ...], NoDecode] = Field(
+        (), description="unscheduled closings of the exchange: 2026-12-01, or 2026-12-01 13:00-16:00, comma-separated"
     )
     last_session: date | None = Field(None, description="newest session of the window; empty: the source's newest")
     sessions: int = Field(5, ge=1, le=30, description="how many sessions the window of live partitions holds")
@@ -114,6 +118,11 @@ class Settings(BaseSettings):
             value = tuple(part.strip().upper() for part in value.split(",") if part.strip())
         return checked_tickers(value) if isinstance(value, tuple | list) else value
 
+    @field_validator("closings", mode="before")
+    @classmethod
+    def _parse_closings(cls, value: object) -> object:
+        return parse_closings(value) if isinstance(value, str) else value
+
     @field_validator("store_root")
     @classmethod
     def _absolute(cls, value: str) -> str:
@@ -163,7 +172,7 @@ class Settings(BaseSettings):
             if isinstance(value, SecretStr):
                 value = value.get_secret_value()
             elif isinstance(value, tuple):
-                value = ",".join(value)
+                value = ",".join(map(str, value))
             elif isinstance(value, datetime | date):
                 value = value.isoformat()
             elif isinstance(value, Path):

@@ -49,6 +49,7 @@ def test_the_environment_of_a_child_says_the_same_again(monkeypatch: pytest.Monk
         home=tmp_path,
         tickers="msft,aapl",
         extra_tickers="brk-b",
+        closings="2026-12-02,2026-12-01 13:00-16:00",
         s3_secret_key="secret",
         replay_started_at=datetime(2026, 11, 20, tzinfo=UTC),
         replay_from=datetime(2026, 11, 13, 14, 30, tzinfo=UTC),
@@ -58,6 +59,7 @@ def test_the_environment_of_a_child_says_the_same_again(monkeypatch: pytest.Monk
     second = Settings.load()
     assert second.model_dump() == first.model_dump()
     assert (second.tickers, second.extra_tickers) == (("AAPL", "MSFT"), ("BRK-B",))
+    assert [str(closing) for closing in second.closings] == ["2026-12-01 13:00-16:00", "2026-12-02"]
 
 
 def test_a_secret_is_not_shown() -> None:
@@ -70,6 +72,7 @@ def test_a_secret_is_not_shown() -> None:
         ("SOURCE", "bloomberg", "STOCKPICK_SOURCE"),
         ("TICKERS", "AAPL,<script>", "no such ticker can exist: '<SCRIPT>'"),
         ("EXTRA_TICKERS", "AAPL,B A", "STOCKPICK_EXTRA_TICKERS: no such ticker can exist: 'B A'"),
+        ("CLOSINGS", "2026-12-01 1pm", "STOCKPICK_CLOSINGS: '2026-12-01 1pm' is no closing: takes New York dates"),
         ("SPEED", "0", "STOCKPICK_SPEED"),
         ("S3_ENDPOINT", "127.0.0.1:8333", "takes an address such as"),
         ("SOURCE", "recorded", "STOCKPICK_BARS must name the Parquet file"),

@@ -4,7 +4,7 @@ What does not belong here: what any one of them computes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypedDict
 
@@ -13,8 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stockpick_assets import __version__
+from stockpick_assets.core.closings import Closing
 from stockpick_assets.core.links import Links
 from stockpick_assets.core.market_hours import minute_label
+from stockpick_assets.core.universe import Universe
 from stockpick_assets.io_managers import EXTENT, Extent
 from stockpick_assets.partitions import Selection, SelectionError, Window
 
@@ -40,7 +42,8 @@ class Declared(TypedDict):
 class Flow:
     """One source's assets: the window they are partitioned by, and the links to where they are shown.
 
-    bar_delay: how long after its close a bar is asked for. cost_bp: stated cost of a round trip.
+    bar_delay: how long after its close a bar is asked for. cost_bp: stated cost of a round trip. universe: the tickers
+    of each session. closings: of the exchange, beside those that its calendar knows.
     """
 
     source: str
@@ -49,6 +52,8 @@ class Flow:
     bar_delay: timedelta
     cost_bp: float
     seed: int
+    universe: Universe = field(default_factory=Universe)
+    closings: tuple[Closing, ...] = ()
 
     def key(self, name: str) -> dg.AssetKey:
         """The asset's key: the source comes first, because its tables do."""

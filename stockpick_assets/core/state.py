@@ -40,7 +40,8 @@ class Tables:
     """What the tables hold.
 
     newest: newest minute of each table of the flow that has a row.
-    The other fields speak of the newest minute of picks. expected: the tickers there ought to be. reasons: ticker to
+    The other fields speak of the newest minute of picks. expected: the tickers there ought to be, and those that are
+    not listed that day and only have a row. reasons: ticker to
     `raw_prices.reason`. picked: the tickers with a row in picks. ranked: those with a rank. abstained: ticker to the
     reason there is no forecast to rely on. models: the model versions of its rows.
     failure: why the store could not be read, where it could not; the rest is then what was read last.
@@ -139,7 +140,8 @@ def state_of(now: datetime, speed: float, tables: Tables) -> State:
         freshness = Freshness.LATE if overdue <= late else Freshness.BROKEN
 
     without: dict[str, tuple[str, ...]] = {}
-    for ticker in sorted(tables.expected):
+    expected = sorted(ticker for ticker in tables.expected if tables.reasons.get(ticker) != Reason.NOT_LISTED)
+    for ticker in expected:
         reason = tables.reasons.get(ticker, NO_ROW)
         if reason != Reason.PRESENT:
             without[reason] = (*without.get(reason, ()), ticker)
@@ -152,7 +154,7 @@ def state_of(now: datetime, speed: float, tables: Tables) -> State:
         waiting_for=next((name for name in FLOW if tables.newest.get(name, minute) <= minute), None),
         opening=opening,
         ranked=len(tables.ranked),
-        expected=len(tables.expected),
+        expected=len(expected),
         without=without,
         abstain=Counter(tables.abstained.values()).most_common(1)[0][0] if abstains else None,
         models=tuple(sorted(tables.models)),

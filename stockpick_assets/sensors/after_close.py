@@ -13,17 +13,19 @@ from stockpick_assets.resources.tables import Tables
 from stockpick_assets.sensors.live import IN_PROGRESS, answered_minutes
 from stockpick_assets.store import Store, TableMissing
 
+DAILY = (TRAINING_SET, RETURN_MODEL)
+
 
 def after_close_sensor(flow: Flow, jobs: Sequence[AssetJob]) -> dg.SensorDefinition:
-    """The sensor `after_close`; of `jobs` it requests the two daily ones."""
-    daily = [job for job in jobs if job.name in (TRAINING_SET, RETURN_MODEL)]
+    """The sensor `after_close`; of `jobs` it requests the daily ones."""
+    daily = [job for job in jobs if job.name in DAILY]
 
     @dg.sensor(
         name="after_close",
         jobs=daily,
         minimum_interval_seconds=15,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="After each close: the session's training set, then the model for the session that follows.",
+        description="After each close: the next session's universe, this one's training set, the next one's model.",
     )
     def sensor(
         context: dg.SensorEvaluationContext, tables: Tables, now: dg.ResourceParam[Now]
@@ -32,12 +34,13 @@ def after_close_sensor(flow: Flow, jobs: Sequence[AssetJob]) -> dg.SensorDefinit
         closed = [session for session in flow.window.sessions if session.close <= market]
         if not closed:
             return dg.SkipReason(f"No session of the window has closed; it is {minute_label(market)} in New York.")
-        for job in (TRAINING_SET, RETURN_MODEL):
+        for job in DAILY:
             if context.instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=IN_PROGRESS)):
                 return dg.SkipReason(f"A run of {job} is at work.")
         session, store = closed[-1], tables.store()
-        answered = answered_minutes(store, session.date)
-        complete = due_minutes(session, answered, len(flow.window.tickers), session.last_minute) is None
+        tickers = flow.universe.on(session.date)
+        answered = answered_minutes(store, session.date, tickers)
+        complete = due_minutes(session, answered, len(tickers), session.last_minute) is None
         following = flow.window.following(session)
         due = due_after_close(session, following, complete, lambda table, day: has_session(store, table, day))
         if due is None:

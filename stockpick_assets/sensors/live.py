@@ -5,10 +5,12 @@ late when it looks is one request. Dagster asks its sensors every five seconds; 
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.core.due import DueMinutes, due_minutes
@@ -63,9 +65,9 @@ def live_sensor(flow: Flow) -> dg.SensorDefinition:
                     f"{(WAIT_AFTER_FAILURE - waited).seconds} s."
                 )
         last_closed = last_closed_minute(session, market, flow.bar_delay)
-        due = due_minutes(
-            session, answered_minutes(tables.store(), session.date), len(flow.window.tickers), last_closed
-        )
+        tickers = flow.universe.on(session.date)
+        answered = answered_minutes(tables.store(), session.date, tickers)
+        due = due_minutes(session, answered, len(tickers), last_closed)
         coming = next_close(session, market, flow.bar_delay)
         if due is None and coming is not None and now.seconds_until(coming) <= SECONDS_TO_WAIT:
             now.wait_until(coming)
@@ -81,13 +83,17 @@ def live_sensor(flow: Flow) -> dg.SensorDefinition:
     return sensor
 
 
-def answered_minutes(store: Store, session: date) -> Counter[datetime]:
-    """How many tickers have come through the whole flow, by minute of the session."""
+def answered_minutes(store: Store, session: date, tickers: Sequence[str]) -> Counter[datetime]:
+    """How many of the tickers have come through the whole flow, by minute of the session.
+
+    tickers: those of that session. The window may have further ones, of a later session: for them alone no minute of a
+    session that is over is asked for again.
+    """
     try:
-        rows = store.read(SCORES.name, from_session=session, to_session=session, columns=["minute"])
+        rows = store.read(SCORES.name, from_session=session, to_session=session, columns=["minute", "ticker"])
     except TableMissing:
         return Counter()
-    return rows_by_minute(rows)
+    return rows_by_minute(rows.filter(pc.is_in(rows["ticker"], pa.array(tickers))))
 
 
 def rows_by_minute(rows: pa.Table) -> Counter[datetime]:

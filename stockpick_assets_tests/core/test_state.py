@@ -136,6 +136,11 @@ def test_a_minute_is_partial_when_a_ticker_has_no_bar_and_lists_it_with_its_reas
     assert (state.present, state.ranked, state.expected) == (1, 1, 2)
 
 
+def test_a_ticker_that_is_not_listed_that_day_lacks_no_bar() -> None:
+    state = seconds_after_close(10, reasons={"AAPL": "present", "MSFT": "not_listed"}, ranked=("AAPL",))
+    assert (state.expected, state.present, state.partial) == (1, 1, False)
+
+
 def test_a_ticker_without_any_row_is_listed_too() -> None:
     assert seconds_after_close(10, reasons={"AAPL": "present"}).without == {"no_row": ("MSFT",)}
 

@@ -13,6 +13,7 @@ from dagster_aws.s3 import S3Resource
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.links import Links
+from stockpick_assets.core.universe import Universe
 from stockpick_assets.fine_partitions import remove
 from stockpick_assets.partitions import Window
 from stockpick_assets.resources.now import Now
@@ -27,6 +28,7 @@ FLOW = Flow(
     bar_delay=timedelta(seconds=2),
     cost_bp=2.0,
     seed=7,
+    universe=Universe(fixed=TICKERS),
 )
 
 

@@ -1,6 +1,7 @@
 """What the live sensor asks for, on a real ephemeral instance and a local folder."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from stockpick_assets.assets.flow import Flow
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.links import Links
 from stockpick_assets.core.market_hours import MINUTE, session_before
+from stockpick_assets.core.universe import Universe
 from stockpick_assets.jobs import LIVE
 from stockpick_assets.partitions import Window
 from stockpick_assets.resources.now import Now
@@ -28,6 +30,7 @@ FLOW = Flow(
     bar_delay=timedelta(seconds=2),
     cost_bp=2.0,
     seed=7,
+    universe=Universe(fixed=TICKERS),
 )
 
 
@@ -42,13 +45,13 @@ def store(tmp_path: Path) -> Store:
     return Store(str(tmp_path), "simulated", {})
 
 
-def tick(instance: dg.DagsterInstance, store: Store, at: datetime) -> dg.RunRequest | dg.SkipReason:
+def tick(instance: dg.DagsterInstance, store: Store, at: datetime, flow: Flow = FLOW) -> dg.RunRequest | dg.SkipReason:
     resources = {
         "tables": Tables(s3=S3Resource(), bucket="", source="simulated", root=store.root),
         "now": Now(MarketClock(), lambda: at),
     }
     with dg.build_sensor_context(instance=instance, resources=resources) as context:
-        answer = live_sensor(FLOW)(context)
+        answer = live_sensor(flow)(context)
     assert isinstance(answer, dg.RunRequest | dg.SkipReason)
     return answer
 
@@ -107,6 +110,22 @@ def test_nothing_is_asked_for_when_every_closed_minute_is_answered(instance: dg.
     assert isinstance(answer, dg.SkipReason)
     assert answer.skip_message is not None
     assert "Every closed minute of 2026-11-20 is answered" in answer.skip_message
+
+
+def test_a_session_is_not_asked_for_again_because_a_later_one_of_the_window_has_a_further_ticker(
+    instance: dg.DagsterInstance, store: Store
+) -> None:
+    store.append("scores", scores(390, tickers=TICKERS), {})
+    further = replace(FLOW, window=Window(FLOW.window.sessions, (*TICKERS, "NVDA")))
+    assert isinstance(tick(instance, store, SESSION.close + MINUTE, further), dg.SkipReason)
+
+
+def test_a_row_of_a_ticker_that_is_not_of_the_session_stands_for_no_other(
+    instance: dg.DagsterInstance, store: Store
+) -> None:
+    store.append("scores", scores(1, tickers=("AAPL", "NVDA")), {})
+    request = tick(instance, store, SESSION.open + timedelta(minutes=1, seconds=3))
+    assert asked(request) == ("2026-11-20 09:30|AAPL", "2026-11-20 09:30|MSFT")
 
 
 def test_before_the_first_session_of_the_window_the_market_is_closed(
