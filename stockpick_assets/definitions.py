@@ -2,6 +2,7 @@
 
     raw_prices ─> features ─> predictions ─> picks ─> scores      ticker × minute
                      └─> training_set ─> return_model ─┘          session
+    universe                                                      session
     picks ─> Kafka topic per ticker, alerts                       sensors
     raw_prices, asked again ─> what a revision touches            sensors
 
@@ -24,6 +25,7 @@ from stockpick_assets.assets.raw_prices import raw_prices
 from stockpick_assets.assets.return_model import return_model
 from stockpick_assets.assets.scores import scores
 from stockpick_assets.assets.training_set import training_set
+from stockpick_assets.assets.universe import universe as universe_asset
 from stockpick_assets.core.links import Links
 from stockpick_assets.fine_partitions.loading import decided_at_load
 from stockpick_assets.io_managers import ModelIOManager, TableIOManager
@@ -62,6 +64,7 @@ def build_definitions(settings: Settings, wall: datetime, **overrides: Any) -> d
     every_job = jobs(flow)
     return dg.Definitions(
         assets=[
+            universe_asset(flow),
             raw_prices(flow),
             features(flow),
             predictions(flow),

@@ -11,7 +11,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from stockpick_assets.assets.flow import Flow
 
 FLOW = ("raw_prices", "features", "predictions", "picks", "scores")
-LIVE, BACKFILL, TRAINING_SET, RETURN_MODEL = "live", "backfill", "training_set", "return_model"
+LIVE, BACKFILL, UNIVERSE, TRAINING_SET, RETURN_MODEL = "live", "backfill", "universe", "training_set", "return_model"
 ASK_AGAIN, RECOMPUTE = "ask_again", "recompute"
 # The run coordinator of dagster.yaml launches runs of this priority at once; the others wait for their turn.
 AT_ONCE = {"dagster/priority": "10"}
@@ -33,6 +33,7 @@ def jobs(flow: Flow) -> list[AssetJob]:
         job(LIVE, FLOW, "The flow of the minutes that have just closed, for every ticker.", AT_ONCE),
         job(BACKFILL, FLOW, "The flow of minutes long closed, for some tickers or all."),
         job(RECOMPUTE, FLOW[1:], "What revised bars have left out of date, for every ticker."),
+        job(UNIVERSE, ("universe",), "The tickers of a session, and what it changed of them."),
         job(TRAINING_SET, ("training_set",), "A closed session's features and labels."),
         job(RETURN_MODEL, ("return_model",), "The model for a session, from the sessions before it."),
     ]

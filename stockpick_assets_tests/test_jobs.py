@@ -11,7 +11,7 @@ import yaml
 
 from stockpick_assets.core.market_hours import sessions_until
 from stockpick_assets.definitions import build_definitions
-from stockpick_assets.jobs import BACKFILL, LIVE, RETURN_MODEL, TRAINING_SET
+from stockpick_assets.jobs import BACKFILL, LIVE, RETURN_MODEL, TRAINING_SET, UNIVERSE
 from stockpick_assets.settings import Settings
 
 NOW = sessions_until(date(2026, 11, 20), 1)[0].open + timedelta(minutes=10)
@@ -24,7 +24,7 @@ def test_the_priority_from_which_a_run_does_not_wait_is_that_of_the_live_job_alo
     definitions = build_definitions(Settings(tickers=("AAPL", "AMD")), NOW)
     at_once = [
         name
-        for name in (LIVE, BACKFILL, TRAINING_SET, RETURN_MODEL)
+        for name in (LIVE, BACKFILL, UNIVERSE, TRAINING_SET, RETURN_MODEL)
         if int(definitions.resolve_job_def(name).run_tags.get("dagster/priority", "0"))
         >= told["config"]["at_once_priority"]
     ]

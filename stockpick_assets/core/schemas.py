@@ -33,7 +33,7 @@ class TableSchema:
         return TableSchema(self.name, self.columns.remove(self.columns.names.index(column)), self.key)
 
 
-def _table(name: str, key: tuple[str, ...], **columns: pa.DataType) -> TableSchema:
+def _table(name: str, key: tuple[str, ...], /, **columns: pa.DataType) -> TableSchema:
     return TableSchema(name, pa.schema([pa.field(column, kind) for column, kind in columns.items()]), key)
 
 
@@ -132,6 +132,18 @@ RETURN_MODEL = _table(
     fitted_at=TIMESTAMP,
     fit_seconds=pa.float64(),
 )
+UNIVERSE = _table(
+    "universe",
+    ("session", "ticker"),
+    session=pa.date32(),
+    source=pa.string(),
+    ticker=pa.string(),
+    name=pa.string(),  # of the company, with its kind of share; null where the settings name the ticker
+    member=pa.bool_(),  # whether the session has it; false for a ticker that left with this session
+    change=pa.string(),  # added, removed, renamed or delisted since the session before; null where nothing changed
+    detail=pa.string(),
+    data_as_of=pa.date32(),  # day of the newest change on record; null where the settings name every ticker
+)
 ALERTS = _table(
     "alerts",
     ("id",),
@@ -151,5 +163,5 @@ ALERTS = _table(
 
 TABLES: dict[str, TableSchema] = {
     table.name: table
-    for table in (RAW_PRICES, FEATURE_ROWS, PREDICTIONS, PICKS, SCORES, TRAINING_SET, RETURN_MODEL, ALERTS)
+    for table in (RAW_PRICES, FEATURE_ROWS, PREDICTIONS, PICKS, SCORES, TRAINING_SET, RETURN_MODEL, UNIVERSE, ALERTS)
 }

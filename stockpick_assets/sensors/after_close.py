@@ -1,4 +1,6 @@
-"""Requests the daily work once a session is over: its training set, then the model of the session that follows."""
+"""Requests the daily work once a session is over: the universe of the session that follows, the training set of the one
+that is over, then the model of the one that follows.
+"""
 
 from collections.abc import Sequence
 
@@ -7,13 +9,13 @@ import dagster as dg
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.core.due import due_after_close, due_minutes
 from stockpick_assets.core.market_hours import Session, minute_label
-from stockpick_assets.jobs import RETURN_MODEL, TRAINING_SET, AssetJob
+from stockpick_assets.jobs import RETURN_MODEL, TRAINING_SET, UNIVERSE, AssetJob
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.sensors.live import IN_PROGRESS, answered_minutes
 from stockpick_assets.store import Store, TableMissing
 
-DAILY = (TRAINING_SET, RETURN_MODEL)
+DAILY = (UNIVERSE, TRAINING_SET, RETURN_MODEL)
 
 
 def after_close_sensor(flow: Flow, jobs: Sequence[AssetJob]) -> dg.SensorDefinition:

@@ -58,18 +58,22 @@ def test_once_what_is_due_is_answered_nothing_is_due(counts: list[int], last: in
     assert due_minutes(SESSION, answered, 3, minute(last)) is None
 
 
+def due(held: set[tuple[str, Session]], complete: bool = True) -> DueSession | None:
+    return due_after_close(SESSION, MONDAY, complete, lambda table, session: (table, session) in held)
+
+
+def test_the_next_session_has_its_universe_though_minutes_of_this_one_are_not_answered() -> None:
+    assert due(set(), complete=False) == DueSession("universe", MONDAY)
+
+
 def test_a_closed_session_is_trained_from_before_the_next_one_gets_its_model() -> None:
-    held: set[tuple[str, Session]] = set()
-
-    def due(complete: bool = True) -> DueSession | None:
-        return due_after_close(SESSION, MONDAY, complete, lambda table, session: (table, session) in held)
-
-    assert due(complete=False) is None
-    assert due() == DueSession("training_set", SESSION)
+    held = {("universe", MONDAY)}
+    assert due(held, complete=False) is None
+    assert due(held) == DueSession("training_set", SESSION)
     held.add(("training_set", SESSION))
-    assert due() == DueSession("return_model", MONDAY)
+    assert due(held) == DueSession("return_model", MONDAY)
     held.add(("return_model", MONDAY))
-    assert due() is None
+    assert due(held) is None
 
 
 NOTHING_YET = Healing(0, 0, SESSION.open, "7 2026-11-20")
