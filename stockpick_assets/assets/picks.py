@@ -7,6 +7,7 @@ from stockpick_assets.assets.flow import Flow
 from stockpick_assets.core.messages import with_messages
 from stockpick_assets.core.ranking import picks as rank
 from stockpick_assets.core.schemas import PICKS, PREDICTIONS, RAW_PRICES
+from stockpick_assets.core.splits import splits
 from stockpick_assets.io_managers import Extent
 from stockpick_assets.resources.now import Now
 from stockpick_assets.store import versions_read
@@ -31,6 +32,8 @@ def picks(flow: Flow) -> dg.AssetsDefinition:
             for session in selection.sessions
         )
         made = with_messages(ranked, versions_read(predictions, bars), context.run.run_id, now.market())
-        return flow.output(made, ("ticker", "minute", "rank", "p_profit", "abstain"))
+        found = [split for session in selection.sessions for split in splits(bars, session, flow.window.tickers)]
+        metadata = {"splits": "; ".join(map(str, found))} if found else {}
+        return flow.output(made, ("ticker", "minute", "rank", "p_profit", "abstain"), metadata)
 
     return asset

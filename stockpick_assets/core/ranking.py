@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.grid import Grid, Matrix, carried_forward, lagged
 from stockpick_assets.core.market_hours import Session, minute_label, session_before
 from stockpick_assets.core.probability import WINDOW_MINUTES, pop_window
 from stockpick_assets.core.schemas import PICKS
+from stockpick_assets.core.splits import factors, last_closes, splits
 
 RANKED = [name for name in PICKS.columns.names if name not in ("made_at", "published", "message_id", "message")]
 NOT_MADE = "no prediction was made for this minute"
@@ -43,8 +43,8 @@ def picks(
 
     rank: 1 is the highest score of the minute; equal scores in the order of tickers; null without one. price: newest
     close of the session. change_day: price over the previous session's last close, minus 1. change_5m: price over that
-    of five clock minutes before, minus 1. pop_window compares bars only: a carried price is no record. Each is null
-    where one of its prices is missing. Raises NothingToRank.
+    of five clock minutes before, minus 1. pop_window compares bars only: a carried price is no record. The three
+    count in shares of the previous session. Each is null where one of its prices is missing. Raises NothingToRank.
     """
     grid = Grid(session, tuple(sorted(tickers)))
     cells = grid.cells(first, last, selected)
@@ -56,14 +56,15 @@ def picks(
             "materialize predictions first"
         )
     closes = grid.matrix(bars, "close")
-    previous = _last_closes(bars, session_before(session), grid.tickers)
-    price = carried_forward(closes)
+    previous = last_closes(bars, session_before(session), grid.tickers)
+    worth = closes * factors(grid, splits(bars, session, grid.tickers))
+    held = carried_forward(worth)
     matrices = {
         "rank": _ranks(grid.matrix(predictions, "score")),
-        "price": price,
-        "change_day": price / previous - 1,
-        "change_5m": price / lagged(price, WINDOW_MINUTES) - 1,
-        "pop_window": pop_window(closes / previous - 1),
+        "price": carried_forward(closes),
+        "change_day": held / previous - 1,
+        "change_5m": held / lagged(held, WINDOW_MINUTES) - 1,
+        "pop_window": pop_window(worth / previous - 1),
     }
     schema = PICKS.empty().select(RANKED).schema
     kinds = dict(zip(schema.names, schema.types, strict=True))
@@ -73,11 +74,6 @@ def picks(
         "abstain": pc.if_else(predicted["minute"].is_valid(), predicted["abstain"], NOT_MADE),
     }
     return pa.table([columns[name] if name in columns else predicted[name] for name in RANKED], schema=schema)
-
-
-def _last_closes(bars: pa.Table, session: Session, tickers: Sequence[str]) -> NDArray[np.float64]:
-    """The last close of each ticker in that session, NaN where there is none."""
-    return carried_forward(Grid(session, tuple(tickers)).matrix(bars, "close"))[-1]
 
 
 def _ranks(scores: Matrix) -> Matrix:

@@ -74,7 +74,7 @@ PICKS = _table(
     **_ROW,
     rank=pa.int32(),  # 1 is the best of the minute; null without a forecast
     price=pa.float64(),  # the newest close of the session at that minute
-    change_day=pa.float64(),  # against the previous session's last close
+    change_day=pa.float64(),  # against the previous session's last close, a split between them applied
     change_5m=pa.float64(),  # against the close five clock minutes before
     pop_window=pa.float64(),
     p_profit=pa.float64(),
