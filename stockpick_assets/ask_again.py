@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
 from stockpick_assets.assets.flow import Flow
-from stockpick_assets.assets.raw_prices import answers
-from stockpick_assets.checks import EVERY_MINUTE_IS_ANSWERED, answered
+from stockpick_assets.assets.raw_prices import answered
+from stockpick_assets.checks import checked
 from stockpick_assets.core.market_hours import minute_from_label, minute_label
 from stockpick_assets.core.quality import FINAL
 from stockpick_assets.core.schemas import RAW_PRICES
@@ -57,15 +57,20 @@ def ask_again_job(flow: Flow) -> dg.JobDefinition:
             waiting = set(unexplained(_stored(store, bounds))["ticker"].to_pylist())
             tickers = tuple(ticker for ticker in tickers if ticker in waiting)
         if tickers:
-            rows = answers(flow, market_data, now, selection, tickers)
+            rows, left = answered(flow, market_data, now, selection, tickers)
             version, new = append_new_versions(store, rows, bounds, metadata, now)
             said = f"{minute_label(selection.first)} to {minute_label(selection.last)} New York"
-            counts = {"minutes": rows.num_rows, "tickers": len(tickers), "new versions": new.num_rows}
+            counts = {
+                "minutes": rows.num_rows,
+                "tickers": len(tickers),
+                "new versions": new.num_rows,
+                "left out": left.total(),
+            }
             context.log.info(f"raw_prices of {said} was asked for again: {counts}")
             key = flow.key(RAW_PRICES.name)
             told = {**counts, "table version": version}
             context.log_event(dg.AssetObservation(key, description=f"asked again: {said}", metadata=told))
-        _report_check(context.instance, flow, _stored(store, bounds), selection)
+        _report_checks(context.instance, flow, _stored(store, bounds), selection)
 
     @dg.job(name=ASK_AGAIN, description="Minutes without a final reason, or that the source may have revised.")
     def job() -> None:
@@ -89,16 +94,17 @@ def _stored(store: Store, bounds: Bounds) -> pa.Table:
     return read(store, RAW_PRICES.name, Extent.PARTITIONS, bounds)
 
 
-def _report_check(instance: dg.DagsterInstance, flow: Flow, rows: pa.Table, selection: Selection) -> None:
-    """Let the check say how the minutes stand now: what it said when they were first answered has been mended."""
-    result = answered(rows, selection)
-    instance.report_runless_asset_event(
-        AssetCheckEvaluation(
-            asset_key=flow.key(RAW_PRICES.name),
-            check_name=EVERY_MINUTE_IS_ANSWERED,
-            passed=result.passed,
-            metadata=result.metadata,
-            severity=result.severity,
-            description=result.description,
+def _report_checks(instance: dg.DagsterInstance, flow: Flow, rows: pa.Table, selection: Selection) -> None:
+    """Let the checks say how the minutes stand now: what they said when these were first answered may be mended."""
+    for result in checked(rows, selection):
+        assert result.check_name is not None  # `checked` gives each its name
+        instance.report_runless_asset_event(
+            AssetCheckEvaluation(
+                asset_key=flow.key(RAW_PRICES.name),
+                check_name=result.check_name,
+                passed=result.passed,
+                metadata=result.metadata,
+                severity=result.severity,
+                description=result.description,
+            )
         )
-    )

@@ -14,7 +14,7 @@ import pytest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from stockpick_assets.ask_again import ask_again_job
-from stockpick_assets.checks import EVERY_MINUTE_IS_ANSWERED
+from stockpick_assets.checks import CHECKS
 from stockpick_assets.core.due import FIRST_WAIT, SWEEP_OPEN_EVERY
 from stockpick_assets.core.market_hours import MINUTE, Session
 from stockpick_assets.core.schemas import BARS_FETCHED_AT, FEATURE_ROWS, SCORES, TRAINING_SET
@@ -193,7 +193,7 @@ def test_the_check_says_how_the_minutes_stand_after_they_were_asked_for_again(
     _, _, cursor = tick(sweep_sensor(FLOW), store, instance, NOW - SWEEP_OPEN_EVERY)
     (request,), _, _ = tick(sweep_sensor(FLOW), store, instance, NOW, cursor)
     assert run(request, store, Answering(), instance).success
-    key = dg.AssetCheckKey(FLOW.key("raw_prices"), EVERY_MINUTE_IS_ANSWERED)
+    key = dg.AssetCheckKey(FLOW.key("raw_prices"), CHECKS[0].name)
     (record,) = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
     assert record.status is AssetCheckExecutionRecordStatus.SUCCEEDED
 
