@@ -62,15 +62,19 @@ class Settings(BaseSettings):
     )
     last_session: date | None = Field(None, description="newest session of the window; empty: the source's newest")
     sessions: int = Field(5, ge=1, le=30, description="how many sessions the window of live partitions holds")
-    seed: int = Field(7, ge=0, description="seed of the simulated exchange")
+    seed: int = Field(7, ge=0, description="seed of the simulated exchange, and of pauses after a refusal")
     speed: float = Field(1.0, gt=0, le=600, description="market minutes a minute, for a replayed clock")
     replay_started_at: AwareDatetime | None = Field(None, description="wall time at which the replay began")
     replay_from: AwareDatetime | None = Field(None, description="market time at which the replay began")
 
     bar_delay_seconds: float = Field(2.0, ge=0, description="how long after its close a bar is asked for")
     yahoo_url: str = Field("https://query2.finance.yahoo.com", description="base address of the chart API")
+    yahoo_requests_a_minute: int = Field(150, ge=1, description="most requests to Yahoo in any minute")
     yahoo_in_flight: int = Field(8, ge=1, description="requests to Yahoo at one time")
     yahoo_timeout_seconds: float = Field(10.0, gt=0, description="time-out of one request to Yahoo")
+    yahoo_budget: Path | None = Field(
+        None, description="where processes count their requests; empty: yahoo_budget.sqlite in the home"
+    )
 
     store_root: str = Field("", description="a folder to keep the tables in; empty: the bucket")
     s3_endpoint: str = _local("http://", 8333)

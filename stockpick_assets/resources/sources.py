@@ -14,9 +14,15 @@ def market_data(settings: Settings) -> MarketData:
         assert settings.bars is not None  # Settings refuses a recorded source without its file
         return RecordedBars(settings.bars)
     if settings.source == "yahoo":
+        from stockpick_assets.core.budget import Limits
         from stockpick_assets.resources.yahoo import YahooMarketData
+        from stockpick_assets.resources.yahoo_budget import YahooBudget
 
-        return YahooMarketData(settings.yahoo_url, tickers, settings.yahoo_in_flight, settings.yahoo_timeout_seconds)
+        limits = Limits(
+            settings.yahoo_requests_a_minute, settings.yahoo_in_flight, len(tickers), settings.yahoo_timeout_seconds
+        )
+        account = settings.yahoo_budget or settings.home / "yahoo_budget.sqlite"
+        return YahooMarketData(settings.yahoo_url, tickers, YahooBudget(account, limits, settings.seed))
     from stockpick_assets.resources.simulated import SimulatedExchange
 
     return SimulatedExchange(settings.seed, tickers)

@@ -1,7 +1,8 @@
 """One-minute bars from Yahoo Finance, through yfinance.
 
 What belongs here: how Yahoo is asked, and what its refusals mean. What does not: which of the bars it sends can be
-believed (core/quarantine.py), what a missing one means (core/answers.py), and when a minute is asked for again.
+believed (core/quarantine.py), what a missing one means (core/answers.py), when a request may go out
+(yahoo_budget.py), and when a minute is asked for again.
 
 yfinance's own client keeps answers, fetches cookies and a crumb that charts do not need, and asks again at once after
 an error, a 429 too. Its `PriceHistory`, which is all that `Ticker.history` calls, takes the client as an argument:
@@ -29,6 +30,8 @@ from yfinance.scrapers.history import PriceHistory
 
 from stockpick_assets.core.answers import BACKFILL_LAG, Request, raw_prices, silent_minutes
 from stockpick_assets.core.bars import COLUMNS, Bars, Failure, as_traded, no_bars
+from stockpick_assets.core.budget import Priority, priority
+from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import (
     MINUTE,
     NEW_YORK,
@@ -40,6 +43,7 @@ from stockpick_assets.core.market_hours import (
 )
 from stockpick_assets.core.reasons import Reason
 from stockpick_assets.resources.market_data import SourceUnreachable
+from stockpick_assets.resources.yahoo_budget import REFUSAL, NoPlace, YahooBudget
 
 logger = logging.getLogger(__name__)
 
@@ -51,17 +55,17 @@ EXPECTED = {"exchangeTimezoneName": NEW_YORK.key, "dataGranularity": "1m", "curr
 
 
 class _Refused(Exception):
-    """Yahoo answered with an HTTP status of 400 or more."""
+    """Yahoo answered with an HTTP status of 300 or more."""
 
     def __init__(self, response: requests.Response) -> None:
         self.status = response.status_code
-        self.said = " ".join(response.text.split())[:200]
+        self.said = _one_line(response.text)[:200]
         after = response.headers.get("Retry-After")
         super().__init__(f"HTTP {self.status}{f', retry after {after}' if after else ''}: {self.said}")
 
     def failure(self) -> Failure:
         """The reason it is, told apart by Yahoo's own words where the status alone says too little."""
-        if self.status == 429:
+        if self.status == REFUSAL:
             return Failure(Reason.RATE_LIMITED, str(self))
         if self.status == 404 and "may be delisted" in self.said:
             return Failure(Reason.DELISTED, str(self))
@@ -71,17 +75,27 @@ class _Refused(Exception):
 
 
 class _ChartClient:
-    """What yfinance asks for charts, in place of its YfData. Safe to share between threads."""
+    """What yfinance asks for charts, in place of its YfData, in one call of `bars`. Safe to share between threads."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, session: requests.Session, budget: YahooBudget, priority: Priority) -> None:
+        self.session = session
         self._base_url = base_url.rstrip("/")
-        self.session = requests.Session(impersonate="chrome")
+        self._budget = budget
+        self._priority = priority
+        self._wait_until = budget.wait_until(priority)
 
     def get(self, url: str, params: dict[str, Any], timeout: float) -> requests.Response:
-        """Ask once, in at most `timeout` seconds for the whole answer. Raises _Refused or curl_cffi's exceptions."""
+        """Ask once, in at most `timeout` seconds for the whole answer.
+
+        Raises NoPlace when the budget has none in time, _Refused, or curl_cffi's exceptions.
+        """
         address = self._base_url + urlsplit(url).path
-        response = self.session.get(address, params=params, timeout=timeout, discard_cookies=True)
-        if response.status_code >= 400:
+        with self._budget.place(self._priority, self._wait_until) as place:
+            response = self.session.get(
+                address, params=params, timeout=timeout, discard_cookies=True, allow_redirects=False
+            )
+            place.answer(response.status_code, response.headers.get("Retry-After"))
+        if response.status_code >= 300:
             raise _Refused(response)
         return response
 
@@ -91,14 +105,15 @@ class _ChartClient:
 class YahooMarketData:
     """The `MarketData` of Yahoo Finance, for the tickers of its American listings.
 
-    base_url: of the chart API. in_flight: requests at one time. timeout: of one request, in seconds.
+    base_url: of the chart API. budget: what requests go out within, with their time-out.
     """
 
-    def __init__(self, base_url: str, tickers: Sequence[str], in_flight: int, timeout: float) -> None:
+    def __init__(self, base_url: str, tickers: Sequence[str], budget: YahooBudget) -> None:
+        self._base_url = base_url
         self._tickers = tuple(sorted(tickers))
-        self._in_flight = in_flight
-        self._client = _ChartClient(base_url)
-        self._timeout = timeout
+        self._budget = budget
+        self._session = requests.Session(impersonate="chrome")
+        self._timeout = budget.limits.timeout
         yf.config.debug.hide_exceptions = False
         warnings.filterwarnings("ignore", category=Pandas4Warning, module="yfinance")
 
@@ -113,15 +128,17 @@ class YahooMarketData:
     def bars(
         self, session: Session, first: datetime, last: datetime, tickers: Sequence[str], now: datetime, wall: datetime
     ) -> pa.Table:
-        """See `MarketData.bars`. One request a ticker, however many minutes.
+        """See `MarketData.bars`. At most one request a ticker, however many minutes.
 
         Raises SourceUnreachable when several tickers are asked for and none gets an answer of any kind: their
-        minutes stay unanswered, and the live sensor asks again.
+        minutes stay unanswered, and the live sensor asks again. BudgetUnusable when nothing may be asked.
         """
         request = Request(session, first, last, tuple(tickers), now, wall)
-        with ThreadPoolExecutor(self._in_flight, "yahoo") as pool:
-            answered = pool.map(lambda ticker: self._answer(request, ticker), request.tickers)
-            answers = dict(zip(request.tickers, answered, strict=True))
+        client = _ChartClient(self._base_url, self._session, self._budget, priority(session, last, now))
+        chosen, left_out = self._budget.turns(request.tickers)
+        with ThreadPoolExecutor(self._budget.limits.in_flight, "yahoo") as pool:
+            answered = pool.map(lambda ticker: self._answer(client, request, ticker), chosen)
+            answers = dict.fromkeys(request.tickers, left_out) | dict(zip(chosen, answered, strict=True))
         failures = {ticker: answer for ticker, answer in answers.items() if isinstance(answer, Failure)}
         reached = any(failure.reason is not Reason.PROVIDER_ERROR for failure in failures.values())
         if len(failures) == len(answers) > 1 and not reached:
@@ -130,10 +147,10 @@ class YahooMarketData:
                 f"New York; for {tickers[0]}: {failures[tickers[0]].detail}. Is the network up, and is "
                 "STOCKPICK_YAHOO_URL right?"
             )
-        for ticker, failure in failures.items():
+        for failure in dict.fromkeys(failures.values()):
             logger.warning(
                 "yahoo gave no bar of %s from %s to %s New York: %s, %s; %s",
-                ticker,
+                ", ".join(ticker for ticker, other in failures.items() if other == failure),
                 minute_label(first),
                 minute_label(last),
                 failure.reason,
@@ -142,12 +159,12 @@ class YahooMarketData:
             )
         return raw_prices("yahoo", request, answers)
 
-    def _answer(self, request: Request, ticker: str) -> Bars | Failure:
+    def _answer(self, client: _ChartClient, request: Request, ticker: str) -> Bars | Failure:
         """What Yahoo says of one ticker, to now: later bars explain missing ones, earlier ones show what is normal."""
-        heard = _Heard(self._client)
+        heard = _Heard(client)
         try:
             try:
-                PriceHistory(heard, ticker, NEW_YORK.key, self._client.session).history(
+                PriceHistory(heard, ticker, NEW_YORK.key, client.session).history(
                     interval="1m",
                     start=request.since,
                     end=min(request.session.close, request.now + MINUTE),
@@ -157,13 +174,20 @@ class YahooMarketData:
                 )
             except YFPricesMissingError as error:
                 if error.yahoo_reason:
-                    return Failure(Reason.PROVIDER_ERROR, error.yahoo_reason)
+                    return Failure(Reason.PROVIDER_ERROR, _one_line(error.yahoo_reason))
             chart = heard.chart()
             return _checked(request, ticker, chart) if chart else no_bars()
-        except _Refused as error:
+        except (_Refused, NoPlace) as error:
             return error.failure()
+        except StockpickError:
+            raise
         except Exception as error:  # noqa: BLE001 - a malformed answer makes yfinance raise whatever it leads to
-            return Failure(Reason.PROVIDER_ERROR, f"{type(error).__name__}: {error}"[:300])
+            return Failure(Reason.PROVIDER_ERROR, _one_line(f"{type(error).__name__}: {error}"))
+
+
+def _one_line(text: str) -> str:
+    """What Yahoo said, as text that is safe in a log and a table, of at most 300 characters."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:300]
 
 
 class _Heard:
@@ -203,7 +227,7 @@ def _checked(request: Request, ticker: str, chart: Mapping[str, Any]) -> Bars | 
         name: about.get(name) for name, value in {**EXPECTED, "symbol": ticker}.items() if about.get(name) != value
     }
     if wrong:
-        return Failure(Reason.PROVIDER_ERROR, f"an answer to another question: {wrong}")
+        return Failure(Reason.PROVIDER_ERROR, _one_line(f"an answer to another question: {wrong}"))
     bars = _bars(chart)
     quoted = bars.minutes[bars.quoted()]
     reaches, halted, day_volume = None, quoted[:0], None

@@ -12,9 +12,11 @@ import pandas as pd
 import pytest
 
 from stockpick_assets.core.answers import BACKFILL_LAG
+from stockpick_assets.core.budget import Limits
 from stockpick_assets.core.market_hours import MINUTE, new_york_date, session_on, sessions_between
 from stockpick_assets.resources.market_data import SourceUnreachable
 from stockpick_assets.resources.yahoo import YahooMarketData
+from stockpick_assets.resources.yahoo_budget import YahooBudget
 from stockpick_assets_tests.fake_yahoo import Bar, FakeYahoo, Fault, Reply, chart
 
 SESSION = session_on(date(2026, 11, 20))
@@ -39,6 +41,12 @@ def fake() -> Iterator[FakeYahoo]:
         yield server
 
 
+def yahoo(fake: FakeYahoo, tickers: tuple[str, ...], in_flight: int = 2, timeout: float = 10) -> YahooMarketData:
+    """Yahoo with a budget of its own, in which there is room."""
+    limits = Limits(a_minute=1000, in_flight=in_flight, live=len(tickers), timeout=timeout)
+    return YahooMarketData(fake.url, tickers, YahooBudget(":memory:", limits, seed=7))
+
+
 def ask(
     fake: FakeYahoo,
     first: datetime = OPEN,
@@ -48,7 +56,7 @@ def ask(
     in_flight: int = 2,
     timeout: float = 10,
 ) -> pd.DataFrame:
-    source = YahooMarketData(fake.url, tickers, in_flight, timeout)
+    source = yahoo(fake, tickers, in_flight, timeout)
     session = session_on(new_york_date(first))
     return source.bars(session, first, last, tickers, now, now).to_pandas()
 
@@ -201,13 +209,13 @@ FAULTS: dict[str, tuple[Fault, list[str], str]] = {
 def test_a_fault_is_the_reason_of_its_ticker_and_costs_no_other_its_minute(fake: FakeYahoo, name: str) -> None:
     fault, expected, detail = FAULTS[name]
     fake.faults["AAPL"] = fault
-    rows = ask(fake)
+    rows = ask(fake, in_flight=1)
     assert reasons(rows) == expected
     assert detail in " ".join(rows.loc[rows["ticker"] == "AAPL", "detail"].dropna())
-    assert reasons(rows, "MSFT") == reasons(rows, "NVDA") == PRESENT
-    assert [asked.path for asked in sorted(fake.asked, key=lambda asked: asked.ticker)] == [
-        f"/v8/finance/chart/{ticker}" for ticker in TICKERS
-    ]
+    refused = "rate_limited" in expected  # which is said to the whole of stockpick, and ends the asking
+    assert reasons(rows, "MSFT") == reasons(rows, "NVDA") == (["rate_limited"] * COUNT if refused else PRESENT)
+    asked = TICKERS[:1] if refused else TICKERS
+    assert [asked.path for asked in fake.asked] == [f"/v8/finance/chart/{ticker}" for ticker in asked]
     bars = rows[rows["reason"] == "present"]
     offsets = ((bars["minute"] - OPEN) / MINUTE).astype(int)
     assert (bars["close"] == 100.5 + offsets).all()
@@ -329,7 +337,7 @@ def test_what_yahoo_said_of_a_past_session_is_asked_again_and_not_remembered() -
     with FakeYahoo(past, past.close) as fake:
         fake.bars["AAPL"] = {past.open: bar(0), past.open + MINUTE: bar(1)}
         fake.faults["AAPL"] = lambda _: said({"chart": {"result": [], "error": None}})
-        source = YahooMarketData(fake.url, ("AAPL",), 1, 10)
+        source = yahoo(fake, ("AAPL",))
         answers = []
         for _ in range(2):
             rows = source.bars(past, past.open, past.open, ("AAPL",), past.close, past.close)
@@ -357,7 +365,7 @@ def test_a_failure_is_logged_with_ticker_minutes_cause_and_what_is_next_and_with
 
 
 def test_the_newest_sessions_are_those_that_have_begun(fake: FakeYahoo) -> None:
-    source = YahooMarketData(fake.url, ("MSFT", "AAPL"), 1, 10)
+    source = yahoo(fake, ("MSFT", "AAPL"))
     assert [session.date.day for session in source.sessions(NOW, 2)] == [19, 20]
     assert source.tickers() == ("AAPL", "MSFT")
 
