@@ -1,12 +1,14 @@
 """A local stand-in for Yahoo's chart API, as much of it as yfinance asks for, that can be told to fail.
 
-It answers from bars it is given, and keeps a log of what it was asked. What belongs here: speaking HTTP and the
-shape of an answer. What does not: which faults there are; a fault is a function of the honest answer.
+It answers from bars it is given, as of the time its exchange has reached, and keeps a log of what it was asked. What
+belongs here: speaking HTTP and the shape of an answer. What does not: which faults there are (faults.py); a fault is a
+function of the honest answer.
 """
 
 import json
 import socket
 import struct
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,18 +26,24 @@ NULLS: Bar = (None, None, None, None, None)
 
 @dataclass(frozen=True)
 class Reply:
-    """What goes back. `sent` is how many bytes of the body leave before the connection is reset; None is all."""
+    """What goes back. `sent` is how many bytes of the body leave before the connection is reset; None is all.
+
+    every: seconds from one byte of the body to the next. hangs: nothing goes back while the server runs.
+    """
 
     body: bytes = b""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     sent: int | None = None
+    every: float | None = None
+    hangs: bool = False
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One request as the server saw it."""
+    """One request as the server saw it, at an instant of its wall clock, in seconds."""
 
+    at: float
     path: str
     ticker: str
     query: Mapping[str, str]
@@ -79,11 +87,18 @@ def chart(ticker: str, session: Session, bars: Mapping[datetime, Bar], last_trad
 
 
 class FakeYahoo:
-    """The server: give it `bars` by ticker, `faults` by ticker, and the time its exchange has reached."""
+    """The server: give it `bars` by ticker, `faults` by ticker, and `now`, the time its exchange has reached.
 
-    def __init__(self, session: Session, now: datetime) -> None:
+    latency: seconds that each answer takes. wall: the clock by which requests are logged.
+    """
+
+    def __init__(
+        self, session: Session, now: datetime, latency: float = 0.0, wall: Callable[[], float] = time.time
+    ) -> None:
         self.session = session
         self.now = now
+        self.latency = latency
+        self._wall = wall
         self.bars: dict[str, dict[datetime, Bar]] = {}
         self.faults: dict[str, Fault] = {}
         self.asked: list[Asked] = []
@@ -115,10 +130,11 @@ class FakeYahoo:
         query = {name: values[0] for name, values in parse_qs(address.query).items()}
         ticker = unquote(address.path.rsplit("/", 1)[-1])
         with self._lock:
-            self.asked.append(Asked(address.path, ticker, query))
+            self.asked.append(Asked(self._wall(), address.path, ticker, query))
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
         try:
+            self.released.wait(self.latency)
             honest = self.honest(ticker, query)
             fault = self.faults.get(ticker)
             return fault(honest) if fault else Reply(json.dumps(honest).encode())
@@ -145,15 +161,32 @@ def _handler(fake: FakeYahoo) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             reply = fake.reply(self.path)
+            if reply.hangs:
+                fake.released.wait()
+                self.close_connection = True
+                return
             self.send_response(reply.status)
             for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
+            if reply.every is not None:
+                self._drip(reply.body, reply.every)
+                return
             self.wfile.write(reply.body[: reply.sent])
             if reply.sent is not None:
                 self.wfile.flush()
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.close_connection = True
+
+        def _drip(self, body: bytes, every: float) -> None:
+            for byte in body:
+                try:
+                    self.wfile.write(bytes([byte]))
+                except OSError:
+                    break  # who asked has hung up
+                if fake.released.wait(every):
+                    break
+            self.close_connection = True
 
         def log_message(self, format: str, *args: object) -> None:
             """Keep the test's output clean; the requests are in `fake.asked`."""

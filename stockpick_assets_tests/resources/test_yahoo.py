@@ -3,7 +3,8 @@
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,25 @@ from stockpick_assets.core.market_hours import MINUTE, new_york_date, session_on
 from stockpick_assets.resources.market_data import SourceUnreachable
 from stockpick_assets.resources.yahoo import YahooMarketData
 from stockpick_assets.resources.yahoo_budget import YahooBudget
-from stockpick_assets_tests.fake_yahoo import Bar, FakeYahoo, Fault, Reply, chart
+from stockpick_assets_tests.fake_yahoo import Bar, FakeYahoo, Reply, chart
+from stockpick_assets_tests.faults import (
+    ALL_PRICES,
+    COUNT,
+    FAILED,
+    FAULTS,
+    PRESENT,
+    REFUSED,
+    UNEXPLAINED,
+    answered,
+    described,
+    failed,
+)
 
 SESSION = session_on(date(2026, 11, 20))
 OPEN = SESSION.open
 TICKERS = ("AAPL", "MSFT", "NVDA")
-COUNT = 10
 NOW = OPEN + COUNT * MINUTE + timedelta(seconds=2)
 LAST = OPEN + (COUNT - 1) * MINUTE
-PRESENT = ["present"] * COUNT
 
 
 def bar(offset: int) -> Bar:
@@ -61,164 +72,35 @@ def ask(
     return source.bars(session, first, last, tickers, now, now).to_pandas()
 
 
-def reasons(rows: pd.DataFrame, ticker: str = "AAPL") -> list[str]:
-    return rows.loc[rows["ticker"] == ticker, "reason"].tolist()
-
-
-def said(body: dict[str, Any], status: int = 200, **headers: str) -> Reply:
-    return Reply(json.dumps(body).encode(), status, headers)
-
-
-def error(status: int, code: str, description: str) -> Reply:
-    return said({"chart": {"result": None, "error": {"code": code, "description": description}}}, status)
-
-
-def changed(**columns: Callable[[list[Any]], list[Any]]) -> Fault:
-    """The honest answer with some columns of its quote changed."""
-
-    def fault(body: dict[str, Any]) -> Reply:
-        quote = body["chart"]["result"][0]["indicators"]["quote"][0]
-        for name, change in columns.items():
-            quote[name] = change(quote[name])
-        return said(body)
-
-    return fault
-
-
-def described(**meta: object) -> Fault:
-    """The honest answer with another description of itself."""
-
-    def fault(body: dict[str, Any]) -> Reply:
-        body["chart"]["result"][0]["meta"].update(meta)
-        return said(body)
-
-    return fault
-
-
-def timed(change: Callable[[list[int]], list[int]]) -> Fault:
-    """The honest answer with its timestamps changed."""
-
-    def fault(body: dict[str, Any]) -> Reply:
-        body["chart"]["result"][0]["timestamp"] = change(body["chart"]["result"][0]["timestamp"])
-        return said(body)
-
-    return fault
-
-
-def without(*path: str | int) -> Fault:
-    """The honest answer with the part at the end of a path gone."""
-
-    def fault(body: dict[str, Any]) -> Reply:
-        part: Any = body
-        for step in path[:-1]:
-            part = part[step]
-        del part[path[-1]]
-        return said(body)
-
-    return fault
-
-
-def at(place: int, value: object) -> Callable[[list[Any]], list[Any]]:
-    return lambda column: [*column[:place], value, *column[place + 1 :]]
-
-
-def everywhere(value: object) -> Callable[[list[Any]], list[Any]]:
-    return lambda column: [value] * len(column)
-
-
-def one_of(reason: str, place: int = 3) -> list[str]:
-    return [*PRESENT[:place], reason, *PRESENT[place + 1 :]]
-
-
-def emptied(body: dict[str, Any]) -> Reply:
-    body["chart"]["result"][0]["indicators"]["quote"] = [{}]
-    return said(body)
-
-
-def backwards(body: dict[str, Any]) -> Reply:
-    result = body["chart"]["result"][0]
-    for column in (result["timestamp"], *result["indicators"]["quote"][0].values()):
-        column.reverse()
-    return said(body)
-
-
-ALL_PRICES = ("open", "high", "low", "close")
-ALL = (*ALL_PRICES, "volume")
-RESULT = ("chart", "result", 0)
-FAILED = ["provider_error"] * COUNT
-UNEXPLAINED = ["provider_error"] * 5 + ["pending"] * 5  # the first five closed more than five minutes ago
-
-# What Yahoo does, the reasons of the ten minutes, and what their detail says.
-FAULTS: dict[str, tuple[Fault, list[str], str]] = {
-    "429": (lambda _: Reply(b"Edge: Too Many Requests", 429), ["rate_limited"] * COUNT, "HTTP 429: Edge: Too Many"),
-    "429 with Retry-After": (
-        lambda _: Reply(b"slow down", 429, {"Retry-After": "7"}),
-        ["rate_limited"] * COUNT,
-        "retry after 7",
-    ),
-    "404 delisted": (
-        lambda _: error(404, "Not Found", "No data found, symbol may be delisted"),
-        ["delisted"] * COUNT,
-        "may be delisted",
-    ),
-    "404 of a proxy": (lambda _: Reply(b"<html>no such page</html>", 404), FAILED, "HTTP 404"),
-    "401 crumb": (lambda _: error(401, "Unauthorized", "Invalid Crumb"), FAILED, "HTTP 401"),
-    "422 too old": (
-        lambda _: error(422, "Unprocessable Entity", "The requested range must be within the last 30 days."),
-        ["lost"] * COUNT,
-        "within the last 30 days",
-    ),
-    "422 too wide": (
-        lambda _: error(422, "Unprocessable Entity", "Only 8 days worth of 1m granularity data are allowed"),
-        FAILED,
-        "Only 8 days",
-    ),
-    "500": (lambda _: Reply(b"<html>oops</html>", 500), FAILED, "HTTP 500"),
-    "reset": (lambda _: Reply(b"x" * 100, sent=0), FAILED, "curl: ("),
-    "truncated": (lambda body: Reply(json.dumps(body).encode(), sent=200), FAILED, "curl: ("),
-    "200 that is no JSON": (lambda _: Reply(b"<html>welcome</html>"), FAILED, "JSONDecodeError"),
-    "200 while Yahoo is down": (lambda _: Reply(b"Will be right back"), FAILED, "CURRENTLY DOWN"),
-    "200 with an error": (lambda _: error(200, "Internal", "backend sulks"), FAILED, "backend sulks"),
-    "200 with an empty result": (lambda _: said({"chart": {"result": [], "error": None}}), UNEXPLAINED, "no bar"),
-    "200 with a null result": (lambda _: said({"chart": {"result": None, "error": None}}), UNEXPLAINED, "no bar"),
-    "an empty quote": (emptied, UNEXPLAINED, "no bar"),
-    "no timestamps": (without(*RESULT, "timestamp"), FAILED, "KeyError: 'timestamp'"),
-    "no close": (without(*RESULT, "indicators", "quote", 0, "close"), FAILED, "KeyError: 'close'"),
-    "no description": (without(*RESULT, "meta"), FAILED, "KeyError"),
-    "fewer prices than timestamps": (changed(close=lambda column: column[:-2]), FAILED, "ValueError"),
-    "a row of nulls": (changed(**dict.fromkeys(ALL, at(3, None))), one_of("no_trade"), ""),
-    "nothing but nulls": (changed(**dict.fromkeys(ALL, everywhere(None))), UNEXPLAINED, "no bar"),
-    "a null close": (changed(close=at(3, None)), one_of("quarantined"), "close nan"),
-    "a row of zero prices": (changed(**dict.fromkeys(ALL_PRICES, at(3, 0))), one_of("quarantined"), "open 0 high 0"),
-    "a row of zeros": (changed(**dict.fromkeys(ALL, at(3, 0))), one_of("quarantined"), "close 0 volume 0"),
-    "a negative price": (changed(low=at(3, -99.0)), one_of("quarantined"), "low -99"),
-    "a close above the high": (changed(close=at(3, 500.0)), one_of("quarantined"), "close 500"),
-    "a price that is text": (changed(close=at(3, "buy now")), FAILED, "buy now"),
-    "a negative volume": (changed(volume=at(3, -5)), PRESENT, "impossible volume: volume -5"),
-    "another ticker": (described(symbol="TSLA"), FAILED, "{'symbol': 'TSLA'}"),
-    "another zone": (described(exchangeTimezoneName="Asia/Tokyo"), FAILED, "Asia/Tokyo"),
-    "another currency": (described(currency="EUR"), FAILED, "{'currency': 'EUR'}"),
-    "daily bars": (described(dataGranularity="1d"), FAILED, "{'dataGranularity': '1d'}"),
-    "yesterday's rows": (timed(lambda stamps: [stamp - 86400 for stamp in stamps]), UNEXPLAINED, "2026-11-19"),
-    "rows off the minute": (timed(lambda stamps: [stamp + 7 for stamp in stamps]), UNEXPLAINED, "11 bars"),
-    "unsorted rows": (backwards, PRESENT, ""),
-}
+def reasons(rows: pd.DataFrame, ticker: str = "AAPL") -> tuple[str, ...]:
+    return tuple(rows.loc[rows["ticker"] == ticker, "reason"])
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_the_reason_of_its_ticker_and_costs_no_other_its_minute(fake: FakeYahoo, name: str) -> None:
-    fault, expected, detail = FAULTS[name]
-    fake.faults["AAPL"] = fault
-    rows = ask(fake, in_flight=1)
-    assert reasons(rows) == expected
-    assert detail in " ".join(rows.loc[rows["ticker"] == "AAPL", "detail"].dropna())
-    refused = "rate_limited" in expected  # which is said to the whole of stockpick, and ends the asking
-    assert reasons(rows, "MSFT") == reasons(rows, "NVDA") == (["rate_limited"] * COUNT if refused else PRESENT)
-    asked = TICKERS[:1] if refused else TICKERS
+def test_a_fault_is_the_reason_of_its_ticker_and_costs_no_other_its_minute(
+    fake: FakeYahoo, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A 429 apart, which is said to the whole of stockpick: the tickers after it are not asked."""
+    expected = FAULTS[name]
+    fake.faults["AAPL"] = expected.fault
+    rows = ask(fake, in_flight=1, timeout=0.5)
+    assert reasons(rows) == expected.reasons
+    assert expected.detail in " ".join(rows.loc[rows["ticker"] == "AAPL", "detail"].dropna())
+    assert reasons(rows, "MSFT") == reasons(rows, "NVDA") == (REFUSED if expected.refuses else PRESENT)
+    asked = TICKERS[:1] if expected.refuses else TICKERS
     assert [asked.path for asked in fake.asked] == [f"/v8/finance/chart/{ticker}" for ticker in asked]
-    bars = rows[rows["reason"] == "present"]
-    offsets = ((bars["minute"] - OPEN) / MINUTE).astype(int)
-    assert (bars["close"] == 100.5 + offsets).all()
+    of_others = rows[(rows["reason"] == "present") & (rows["ticker"] != "AAPL")]
+    offsets = ((of_others["minute"] - OPEN) / MINUTE).astype(int)
+    assert (of_others["close"] == 100.5 + offsets).all()
+
+    lines = [record.getMessage() for record in caplog.records if "of AAPL from" in record.getMessage()]
+    assert len(lines) == expected.fails
+    for line in lines:
+        assert line.startswith("yahoo gave no bar of AAPL from 2026-11-20 09:30 to 2026-11-20 09:39 New York: ")
+        assert f": {expected.reasons[0]}, " in line
+        assert expected.detail in line
+    texts = [*lines, *rows["detail"].dropna()]
+    assert all(len(text) <= 450 and text.isprintable() for text in texts)
 
 
 def test_the_bars_of_an_honest_answer_are_stored_as_traded(fake: FakeYahoo) -> None:
@@ -239,20 +121,20 @@ def test_a_forming_row_off_the_minute_does_not_stand_for_it(fake: FakeYahoo) -> 
     """As Yahoo ends a live answer: a row at the time of the last trade, where the minute's own is still missing."""
     fake.bars["AAPL"] = {OPEN + offset * MINUTE: bar(offset) for offset in range(COUNT - 1)}
     fake.bars["AAPL"][LAST + timedelta(seconds=41)] = bar(COUNT)
-    assert reasons(ask(fake)) == [*PRESENT[:-1], "pending"]
+    assert reasons(ask(fake)) == (*PRESENT[:-1], "pending")
 
 
 def test_rows_before_and_after_regular_hours_are_neither_stored_nor_evidence(fake: FakeYahoo) -> None:
     before = {(OPEN - offset * MINUTE): bar(0) for offset in (3, 2, 1)}
     fake.bars["AAPL"] = before
-    fake.faults["AAPL"] = lambda _: said(chart("AAPL", SESSION, before, OPEN))
+    fake.faults["AAPL"] = lambda _: answered(chart("AAPL", SESSION, before, OPEN))
     assert reasons(ask(fake)) == UNEXPLAINED
 
 
 def test_a_missing_minute_had_no_trade_when_a_later_bar_of_its_ticker_is_in_the_answer(fake: FakeYahoo) -> None:
     del fake.bars["AAPL"][OPEN + 4 * MINUTE]
     del fake.bars["AAPL"][LAST]
-    assert reasons(ask(fake)) == [*one_of("no_trade", 4)[:-1], "no_trade"]
+    assert reasons(ask(fake)) == (*PRESENT[:4], "no_trade", *PRESENT[5:-1], "no_trade")
     del fake.bars["AAPL"][OPEN + COUNT * MINUTE]
     assert reasons(ask(fake))[-1] == "pending"
 
@@ -260,7 +142,7 @@ def test_a_missing_minute_had_no_trade_when_a_later_bar_of_its_ticker_is_in_the_
 def test_one_minute_is_explained_by_the_bars_after_it(fake: FakeYahoo) -> None:
     missing = OPEN + 4 * MINUTE
     del fake.bars["AAPL"][missing]
-    assert reasons(ask(fake, first=missing, last=missing)) == ["no_trade"]
+    assert reasons(ask(fake, first=missing, last=missing)) == ("no_trade",)
 
 
 def test_the_end_of_a_session_is_explained_by_a_trade_after_it_if_the_answer_all_but_reaches_it(
@@ -273,33 +155,28 @@ def test_the_end_of_a_session_is_explained_by_a_trade_after_it_if_the_answer_all
         fake.bars[ticker] = {OPEN + offset * MINUTE: bar(offset) for offset in range(390 - silence)}
         fake.faults[ticker] = described(regularMarketTime=int(SESSION.close.timestamp()))
     rows = ask(fake, last=SESSION.last_minute, now=now)
-    assert reasons(rows)[-3:] == ["present", "no_trade", "no_trade"]
-    assert reasons(rows, "MSFT")[-61:] == ["present", *["provider_error"] * 60]
+    assert reasons(rows)[-3:] == ("present", "no_trade", "no_trade")
+    assert reasons(rows, "MSFT")[-61:] == ("present", *["provider_error"] * 60)
     assert set(reasons(rows, "NVDA")) == {"provider_error"}
     fake.faults.clear()
-    assert reasons(ask(fake, last=SESSION.last_minute, now=now))[-3:] == ["present", *["provider_error"] * 2]
+    assert reasons(ask(fake, last=SESSION.last_minute, now=now))[-3:] == ("present", *["provider_error"] * 2)
 
 
-def test_a_request_asks_yahoo_from_its_context_to_the_present(fake: FakeYahoo) -> None:
+def test_a_request_asks_yahoo_from_its_first_minute_to_the_present(fake: FakeYahoo) -> None:
     ask(fake, first=LAST, last=LAST, tickers=("AAPL",))
     query = fake.asked[0].query
-    assert int(query["period1"]) == OPEN.timestamp()
+    assert int(query["period1"]) == LAST.timestamp()
     assert int(query["period2"]) == (NOW + MINUTE).timestamp()
     assert (query["interval"], query["includePrePost"]) == ("1m", "false")
-    ask(fake, first=OPEN + 20 * MINUTE, last=OPEN + 20 * MINUTE, now=SESSION.close, tickers=("AAPL",))
-    assert int(fake.asked[1].query["period1"]) == (OPEN + 5 * MINUTE).timestamp()
 
 
-def test_an_answer_that_hangs_costs_its_time_out_and_no_other_ticker_its_minute(fake: FakeYahoo) -> None:
-    def hang(_: dict[str, Any]) -> Reply:
-        fake.released.wait(60)
-        return Reply()
-
-    fake.faults["AAPL"] = hang
-    rows = ask(fake, timeout=0.5)
-    assert reasons(rows) == FAILED
-    assert "timed out" in rows["detail"].dropna().iloc[0]
-    assert reasons(rows, "NVDA") == PRESENT
+@pytest.mark.parametrize("name", ["hang", "drip"])
+def test_the_time_out_is_for_the_whole_answer_however_it_comes(fake: FakeYahoo, name: str) -> None:
+    """An answer of some kilobytes, a byte each 50 ms, would take minutes."""
+    fake.faults["AAPL"] = FAULTS[name].fault
+    began = time.monotonic()
+    assert reasons(ask(fake, timeout=0.5, tickers=("AAPL",))) == FAILED
+    assert time.monotonic() - began < 10
 
 
 def test_a_server_that_is_not_there_answers_no_minute(fake: FakeYahoo, caplog: pytest.LogCaptureFixture) -> None:
@@ -323,7 +200,7 @@ def test_no_more_requests_are_in_flight_than_the_setting_says(fake: FakeYahoo) -
 
     def wait_for_another(body: dict[str, Any]) -> Reply:
         both_arrived.wait()
-        return said(body)
+        return answered(body)
 
     tickers = ("AAPL", "AMZN", "MSFT", "NVDA")
     for ticker in tickers:
@@ -336,7 +213,7 @@ def test_what_yahoo_said_of_a_past_session_is_asked_again_and_not_remembered() -
     past = session_on(date(2024, 8, 19))
     with FakeYahoo(past, past.close) as fake:
         fake.bars["AAPL"] = {past.open: bar(0), past.open + MINUTE: bar(1)}
-        fake.faults["AAPL"] = lambda _: said({"chart": {"result": [], "error": None}})
+        fake.faults["AAPL"] = lambda _: answered({"chart": {"result": [], "error": None}})
         source = yahoo(fake, ("AAPL",))
         answers = []
         for _ in range(2):
@@ -352,7 +229,7 @@ def test_a_failure_is_logged_with_ticker_minutes_cause_and_what_is_next_and_with
 ) -> None:
     caplog.set_level(logging.DEBUG)
     fake.faults["AAPL"] = lambda _: Reply(b"no", 500, {"Set-Cookie": "A3=secret-cookie"})
-    fake.faults["MSFT"] = lambda _: error(404, "Not Found", "No data found, symbol may be delisted")
+    fake.faults["MSFT"] = failed(404, "Not Found", "No data found, symbol may be delisted")
     ask(fake, first=LAST)
     lines = [record.getMessage() for record in caplog.records if record.name == "stockpick_assets.resources.yahoo"]
     assert sorted(lines)[0] == (
@@ -385,7 +262,7 @@ def test_of_an_answer_in_yahoos_words_only_possible_minute_bars_of_the_ticker_ar
     day = datetime.fromtimestamp(stamps[0], tz=OPEN.tzinfo)
     session = (sessions_between(new_york_date(day), new_york_date(day)) or [SESSION])[0]
     with FakeYahoo(session, session.close) as fake:
-        fake.faults[ticker] = lambda _: said(body, content.get("http_status", 200))
+        fake.faults[ticker] = lambda _: answered(body, content.get("http_status", 200))
         rows = ask(fake, session.open, session.last_minute, session.close + MINUTE, (ticker,))
     of_ticker = rows.set_index("minute")
     assert len(of_ticker) == session.length
