@@ -285,7 +285,9 @@ FAULTS: dict[str, Expected] = {
     "a negative volume": Expected(changed(volume=newest(-5)), PRESENT, "volume withheld: it was -5"),
     "a volume without end": Expected(changed(volume=newest(float("inf"))), FAILED, ""),
     # What one answer does not show.
-    "two rows of one minute": Expected(rows(lambda table: [*table, *(times(3, row) for row in table[-2:-1])]), PRESENT),
+    "two rows of one minute": Expected(
+        rows(lambda table: [*table[:-2], *(times(3, row) for row in table[-2:-1]), *table[-2:]]), PRESENT
+    ),
     "a jump and return": Expected(
         rows(lambda table: table[:-3] + [times(10, row) for row in table[-3:-2]] + table[-2:]), PRESENT
     ),

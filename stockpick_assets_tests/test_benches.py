@@ -103,6 +103,25 @@ def test_growth_is_more_than_linear_where_the_last_step_is(bench: Any) -> None:
     assert growth.exponent_of_largest_step(sizes, lambda size: size.run_s) == pytest.approx(2)
 
 
+def test_each_fault_is_a_row_of_what_yfinance_gives_and_what_is_stored(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    yahoo_faults = bench("yahoo_faults")
+    names = ("500", "another ticker", "a close above the high")
+    monkeypatch.setattr(yahoo_faults, "FAULTS", {name: yahoo_faults.FAULTS[name] for name in names})
+    yahoo_faults.main()
+    *table, last = capsys.readouterr().out.splitlines()
+    assert table[2] == (
+        "| 500 | an empty frame | raises JSONDecodeError | 2 | 10 provider_error; HTTP 500: &lt;html>oops&lt;/html> |"
+    )
+    assert table[3].startswith(
+        "| another ticker | wrong: taken for the answer | wrong: taken for the answer | 1 | 10 p"
+    )
+    assert "| 1 wrong of 11 bars | 1 wrong of 11 bars | 1 | 9 present, 1 quarantined" in table[4]
+    figures = json.loads(last)
+    assert (figures["faults"], figures["with_exceptions_wrong"], figures["stockpick_wrong"]) == (3, 2, 0)
+
+
 def test_the_last_line_is_the_figures_and_the_load(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
     bench("common").report({"run_s": 1.2345, "runs": 3, "storage": "sqlite"})
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
