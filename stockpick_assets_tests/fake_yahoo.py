@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -159,6 +160,10 @@ def _handler(fake: FakeYahoo) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def handle(self) -> None:
+            with suppress(ConnectionError):  # who asked has hung up
+                super().handle()
+
         def do_GET(self) -> None:
             reply = fake.reply(self.path)
             if reply.hangs:
@@ -180,10 +185,7 @@ def _handler(fake: FakeYahoo) -> type[BaseHTTPRequestHandler]:
 
         def _drip(self, body: bytes, every: float) -> None:
             for byte in body:
-                try:
-                    self.wfile.write(bytes([byte]))
-                except OSError:
-                    break  # who asked has hung up
+                self.wfile.write(bytes([byte]))
                 if fake.released.wait(every):
                     break
             self.close_connection = True
