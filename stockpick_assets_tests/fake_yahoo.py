@@ -53,7 +53,9 @@ class Asked:
 Fault = Callable[[dict[str, Any]], Reply]
 
 
-def chart(ticker: str, session: Session, bars: Mapping[datetime, Bar], last_trade: datetime) -> dict[str, Any]:
+def chart(
+    ticker: str, session: Session, bars: Mapping[datetime, Bar], last_trade: datetime, day_volume: float | None = None
+) -> dict[str, Any]:
     """An answer in Yahoo's shape: bars by the start of their minute, nulls where it has a row without a trade."""
     regular = {
         "timezone": "EST",
@@ -70,6 +72,7 @@ def chart(ticker: str, session: Session, bars: Mapping[datetime, Bar], last_trad
             "exchangeName": "NMS",
             "instrumentType": "EQUITY",
             "regularMarketTime": int(last_trade.timestamp()),
+            "regularMarketVolume": day_volume,
             "gmtoffset": -18000,
             "timezone": "EST",
             "exchangeTimezoneName": "America/New_York",
@@ -151,9 +154,10 @@ class FakeYahoo:
             for minute, bar in self.bars.get(ticker, {}).items()
             if first <= minute.timestamp() < stop and minute <= self.now
         }
-        traded = [minute for minute, bar in self.bars.get(ticker, {}).items() if minute <= self.now and bar != NULLS]
+        traded = {at: bar for at, bar in self.bars.get(ticker, {}).items() if at <= self.now and bar != NULLS}
         after = max(traded, default=self.session.open) + MINUTE
-        return chart(ticker, self.session, bars, min(after, self.now))
+        day_volume = sum(volume or 0 for *_, volume in traded.values())
+        return chart(ticker, self.session, bars, min(after, self.now), day_volume)
 
 
 def _handler(fake: FakeYahoo) -> type[BaseHTTPRequestHandler]:
