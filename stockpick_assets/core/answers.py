@@ -16,7 +16,8 @@ A minute asked for has one of these reasons, the first that holds, by this evide
 
 From bars alone a halt of some minutes cannot be told from minutes in which nobody traded: both are no_trade. Nor is a
 flat bar without volume evidence of anything while it is the newest of an answer, closed minute or not: that is how a
-bar that still forms looks. It is left out, and its minute stays pending until something later is there. Where the
+bar that still forms looks. It is left out, and its minute stays pending until something later is there, but for the
+last of a session that is over. Where the
 whole answer has nothing but such bars its feed stands still: they are quarantined and the newest stays unanswered.
 """
 
@@ -218,7 +219,8 @@ def _closed(request: Request, bars: Bars, left: Counter[LeftOut]) -> Bars:
         left[kind] += int(np.count_nonzero(rows & rest))
         rest &= ~rows
     newest = rest & (minutes == np.max(np.append(minutes[rest], opening)))
-    forming = rest & ((minutes + np.timedelta64(MINUTE) > now) | (newest & bars.flat()))
+    over = (minutes == close - np.timedelta64(MINUTE)) & (close + np.timedelta64(BACKFILL_LAG) <= now)
+    forming = rest & ((minutes + np.timedelta64(MINUTE) > now) | (newest & bars.flat() & ~over))
     left[LeftOut.FORMING] += int(np.count_nonzero(forming))
     return bars.take(rest & ~forming & (minutes >= _utc64(request.since)))
 

@@ -1,19 +1,22 @@
 """Splits between two prices: bars are stored as traded, and compared in shares of one session.
 
-What belongs here: into how many a share was split, as the source states it or as the prices show it. What does not: the
-stored bars, which are never rewritten, and dividends: what was paid out is part of a day's change, as it is quoted
-everywhere, and no bar tells a dividend from a fall.
+What belongs here: into how many a share was split, as the source states it or as the prices show it, and bars given in
+shares of after a split brought back to those that are stored. What does not: the stored bars, which are never
+rewritten, and dividends: what was paid out is part of a day's change, as it is quoted everywhere, and no bar tells a
+dividend from a fall.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from stockpick_assets.core.bars import PRICES
 from stockpick_assets.core.grid import Grid, Matrix, carried_forward
 from stockpick_assets.core.market_hours import MINUTE, Session, minute_label, session_before
 
@@ -23,6 +26,10 @@ RATIOS = np.array([2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50], dtype=np.float6
 # How far, as a logarithm, the opening may lie from the close it would have without any news. AMZN opened 2.4 % from it
 # on the day of its 20:1. A fall by 52 % is 4.1 % from a 2:1; one by 48.5 to 51.5 % overnight cannot be told from it.
 BAND = 0.03
+# How far, as a logarithm, an adjusted price may lie from the stored one over the ratio: cents are rounded, and a bar
+# may have been revised beside. So many bars must show it, as a single one may be revised by anything.
+ADJUSTED = 0.02
+ADJUSTED_BARS = 5
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,42 @@ def factors(grid: Grid, found: Sequence[Split]) -> Matrix:
 def last_closes(bars: pa.Table, session: Session, tickers: Sequence[str]) -> NDArray[np.float64]:
     """The last close of each ticker in that session, NaN where there is none."""
     return carried_forward(Grid(session, tuple(tickers)).matrix(bars, "close"))[-1]
+
+
+def in_stored_shares(answered: pa.Table, stored: pa.Table) -> pa.Table:
+    """An answer about minutes that are stored already, in the shares that these were stored in; both RAW_PRICES.
+
+    A source that adjusts its history gives the minutes before a split in shares of after it, without a word: every
+    price of the ticker is then the stored one over one of RATIOS, or its reverse, within ADJUSTED of it. Rows of that
+    ticker are brought back, and left out where the bar is stored: it is the same, but for the cents that were rounded.
+    """
+    known = dict(zip(*(_keys(stored), stored["close"].to_pylist()), strict=True))
+    steps: dict[str, list[float]] = {}
+    for (minute, ticker), close in zip(_keys(answered), answered["close"].to_pylist(), strict=True):
+        before = known.get((minute, ticker))
+        if before is not None and close is not None:
+            steps.setdefault(ticker, []).append(before / close)
+    ratios = {ticker: ratio for ticker, found in steps.items() if (ratio := _adjusted_by(np.array(found))) != 1}
+    if not ratios:
+        return answered
+    factor = np.array([ratios.get(ticker, 1.0) for _, ticker in _keys(answered)])
+    columns: list[Any] = [answered[name] for name in answered.column_names]
+    for name, power in {**dict.fromkeys(PRICES, 1), "volume": -1}.items():
+        values = answered[name].to_numpy() * factor**power
+        columns[answered.column_names.index(name)] = pa.array(values, from_pandas=True)
+    told = [ticker in ratios and known.get((minute, ticker)) is not None for minute, ticker in _keys(answered)]
+    return pa.table(columns, schema=answered.schema).filter(pa.array([not row for row in told], pa.bool_()))
+
+
+def _keys(table: pa.Table) -> list[tuple[Any, Any]]:
+    return list(zip(table["minute"].to_pylist(), table["ticker"].to_pylist(), strict=True))
+
+
+def _adjusted_by(steps: NDArray[np.float64]) -> float:
+    """The ratio that the stored prices of a ticker are of those answered; 1 where it is that of no split."""
+    every = np.concatenate([RATIOS, 1 / RATIOS, [3 / 2, 2 / 3]])
+    ratio = float(every[np.abs(np.log(every / np.median(steps))).argmin()])
+    return ratio if len(steps) >= ADJUSTED_BARS and (np.abs(np.log(steps / ratio)) < ADJUSTED).all() else 1.0
 
 
 _Found = tuple[int, int, float, bool]  # column, minute of the session, ratio, whether it was stated

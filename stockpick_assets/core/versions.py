@@ -18,6 +18,7 @@ from stockpick_assets.core.market_hours import MINUTE
 from stockpick_assets.core.quality import FINAL
 from stockpick_assets.core.reasons import Reason
 from stockpick_assets.core.schemas import BARS_FETCHED_AT, PICKS, RAW_PRICES, TIMESTAMP
+from stockpick_assets.core.splits import in_stored_shares
 
 Integers = NDArray[np.int64]
 
@@ -33,9 +34,11 @@ def new_versions(answered: pa.Table, stored: pa.Table, market: datetime) -> pa.T
 
     A bar that differs is a new version. A row without a bar never replaces one with a bar: a source that leaves out or
     spoils what it has shown tells nothing about that minute. A reason that is not final never replaces one that is.
+    The same bar in shares of after a split is the same bar.
 
     market: market time of the answer, at which a version that replaces another was known.
     """
+    answered = in_stored_shares(answered, stored)
     newest = dict(zip(_rows(stored, RAW_PRICES.key), _rows(stored, BAR), strict=True))
     keys = list(_rows(answered, RAW_PRICES.key))
     kept = [_replaces(bar, newest.get(key)) for key, bar in zip(keys, _rows(answered, BAR), strict=True)]

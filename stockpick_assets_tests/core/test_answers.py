@@ -227,6 +227,13 @@ def test_the_newest_bar_of_an_answer_is_none_while_it_is_flat_and_without_volume
     assert late["reason"].tolist() == ["present", "present", "provider_error"]
 
 
+def test_the_last_bar_of_a_session_that_is_over_may_be_flat_and_without_volume() -> None:
+    last = SESSION.length - 1
+    flat = answer({last - 1: GOOD, last: (10.5, 10.5, 10.5, 10.5, 0.0)})
+    soon, later = (frame(asked(390, now=at), flat) for at in (SESSION.close, SESSION.close + BACKFILL_LAG))
+    assert [rows["reason"].iloc[last] for rows in (soon, later)] == ["pending", "present"]
+
+
 def test_an_answer_of_nothing_but_one_price_without_volume_is_believed_in_no_minute() -> None:
     flat = (10.0, 10.0, 10.0, 10.0, 0.0)
     rows = frame(asked(8), answer(dict.fromkeys(range(8), flat)))

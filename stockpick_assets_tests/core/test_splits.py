@@ -14,7 +14,8 @@ from stockpick_assets.core.grid import Grid
 from stockpick_assets.core.market_hours import MINUTE, session_before, session_on
 from stockpick_assets.core.ranking import picks
 from stockpick_assets.core.schemas import PREDICTIONS, RAW_PRICES
-from stockpick_assets.core.splits import RATIOS, Split, factors, splits
+from stockpick_assets.core.splits import RATIOS, Split, factors, in_stored_shares, splits
+from stockpick_assets_tests import rows
 
 SESSION = session_on(date(2024, 6, 10))
 TICKER = "NVDA"
@@ -37,9 +38,9 @@ def row(minute: int, price: float | None, split: float | None = None, *, session
 
 def bars(closed: float | None, prices: Sequence[float | None], stated: dict[int, float] | None = None) -> pa.Table:
     """The last bar of the session before, and the first minutes of the session; None is a minute without a trade."""
-    rows = [row(389, closed, session=session_before(SESSION))]
-    rows += [row(minute, price, (stated or {}).get(minute)) for minute, price in enumerate(prices)]
-    return pa.Table.from_pylist(rows, RAW_PRICES.columns)
+    made = [row(389, closed, session=session_before(SESSION))]
+    made += [row(minute, price, (stated or {}).get(minute)) for minute, price in enumerate(prices)]
+    return pa.Table.from_pylist(made, RAW_PRICES.columns)
 
 
 def found(closed: float | None, prices: Sequence[float | None], stated: dict[int, float] | None = None) -> list[str]:
@@ -163,3 +164,25 @@ def test_without_a_split_a_share_stays_a_share() -> None:
     assert (factors(grid, ()) == 1).all()
     shares = factors(grid, (Split(TICKER, SESSION.open + MINUTE, 2.0, True), Split(TICKER, SESSION.open, 3.0, True)))
     assert shares[:3, 0].tolist() == [3, 6, 6]
+
+
+@pytest.mark.parametrize("ratio", [2.0, 10.0, 0.1, 1.5])
+def test_minutes_that_a_source_gives_in_shares_of_after_a_split_are_no_revisions(ratio: float) -> None:
+    """But one that was not stored is brought back."""
+    stored = rows.bars(8, close=120.0)
+    answered = in_stored_shares(rows.bars(9, close=round(120.0 / ratio, 2)), stored)
+    assert answered["minute"].to_pylist() == [rows.SESSION.open + 8 * MINUTE]
+    assert answered["close"].to_pylist() == pytest.approx([120.0])
+    assert answered["volume"].to_pylist() == pytest.approx([100.0 / ratio])
+    assert answered.schema.equals(stored.schema)
+
+
+@pytest.mark.parametrize(("count", "close"), [(4, 12.0), (8, 115.0), (8, 50.0)])
+def test_few_bars_or_another_ratio_are_revisions_and_no_split(count: int, close: float) -> None:
+    answered = rows.bars(count, close=close)
+    assert in_stored_shares(answered, rows.bars(count, close=120.0)) is answered
+
+
+def test_one_bar_that_differs_from_the_ratio_makes_them_revisions() -> None:
+    answered = pa.concat_tables([rows.bars(7, close=12.0), rows.bars(1, start=7, close=11.0)])
+    assert in_stored_shares(answered, rows.bars(8, close=120.0)) is answered
