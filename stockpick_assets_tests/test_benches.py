@@ -103,6 +103,18 @@ def test_growth_is_more_than_linear_where_the_last_step_is(bench: Any) -> None:
     assert growth.exponent_of_largest_step(sizes, lambda size: size.run_s) == pytest.approx(2)
 
 
+def test_live_minutes_and_a_session_are_measured_against_the_floor(
+    bench: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench("market_data").main(["--minutes", "2", "--tickers", "3", "--in-flight", "2", "--latency-ms", "5"])
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (figures["tickers"], figures["in_flight"], figures["floor_s_at_5_ms"]) == (3, 2, 0.01)
+    assert figures["floor_s_at_5_ms"] <= figures["minute_s_p50_at_5_ms"] <= figures["minute_s_p95_at_5_ms"]
+    assert figures["minute_p95_over_floor_at_5_ms"] >= 1
+    assert figures["session_s_at_5_ms"] >= figures["floor_s_at_5_ms"]
+    assert figures["session_waited_s_at_5_ms"] == pytest.approx(2 * 60 / 150, abs=0.2)
+
+
 def test_each_fault_is_a_row_of_what_yfinance_gives_and_what_is_stored(
     bench: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

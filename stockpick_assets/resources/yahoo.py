@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -83,6 +84,7 @@ class _ChartClient:
         self._budget = budget
         self._priority = priority
         self._wait_until = budget.wait_until(priority)
+        self._under_way = BoundedSemaphore(budget.limits.in_flight)
 
     def get(self, url: str, params: dict[str, Any], timeout: float) -> requests.Response:
         """Ask once, in at most `timeout` seconds for the whole answer.
@@ -90,7 +92,7 @@ class _ChartClient:
         Raises NoPlace when the budget has none in time, _Refused, or curl_cffi's exceptions.
         """
         address = self._base_url + urlsplit(url).path
-        with self._budget.place(self._priority, self._wait_until) as place:
+        with self._under_way, self._budget.place(self._priority, self._wait_until) as place:
             response = self.session.get(
                 address, params=params, timeout=timeout, discard_cookies=True, allow_redirects=False
             )
@@ -136,7 +138,9 @@ class YahooMarketData:
         request = Request(session, first, last, tuple(tickers), now, wall)
         client = _ChartClient(self._base_url, self._session, self._budget, priority(session, last, now))
         chosen, left_out = self._budget.turns(request.tickers)
-        with ThreadPoolExecutor(self._budget.limits.in_flight, "yahoo") as pool:
+        # Twice as many threads as requests at one time: yfinance spends some 12 ms of a core on each answer, in which
+        # the next can be under way. At 300 ms an answer, 100 tickers took 4.2 s so and 4.9 s without; the floor is 3.9.
+        with ThreadPoolExecutor(2 * self._budget.limits.in_flight, "yahoo") as pool:
             answered = pool.map(lambda ticker: self._answer(client, request, ticker), chosen)
             answers = dict.fromkeys(request.tickers, left_out) | dict(zip(chosen, answered, strict=True))
         failures = {ticker: answer for ticker, answer in answers.items() if isinstance(answer, Failure)}

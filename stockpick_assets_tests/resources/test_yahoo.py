@@ -55,9 +55,9 @@ def fake() -> Iterator[FakeYahoo]:
 
 
 def yahoo(fake: FakeYahoo, tickers: tuple[str, ...], in_flight: int = 2, timeout: float = 10) -> YahooMarketData:
-    """Yahoo with a budget of its own, in which there is room."""
+    """Yahoo with a budget of its own, in which there is room, at NOW."""
     limits = Limits(a_minute=1000, in_flight=in_flight, live=len(tickers), timeout=timeout)
-    return YahooMarketData(fake.url, tickers, YahooBudget(":memory:", limits, seed=7))
+    return YahooMarketData(fake.url, tickers, YahooBudget(":memory:", limits, 7, NOW.timestamp))
 
 
 def ask(
@@ -90,15 +90,19 @@ def differing(rows: pd.DataFrame) -> pd.Series:
 def test_a_fault_is_the_reason_of_its_ticker_and_costs_no_other_its_minute(
     fake: FakeYahoo, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A 429 apart, which is said to the whole of stockpick: the tickers after it are not asked."""
+    """A 429 apart, which is said to the whole of stockpick: what is asked for after it is not asked."""
     expected = FAULTS[name]
     fake.faults["AAPL"] = expected.fault
-    rows = ask(fake, in_flight=1, timeout=0.5)
+    source = yahoo(fake, TICKERS, timeout=0.5)
+    calls = (TICKERS[:1], TICKERS[1:]) if expected.refuses else (TICKERS,)
+    rows = pd.concat(
+        [source.bars(SESSION, OPEN, LAST, tickers, NOW, NOW).to_pandas() for tickers in calls], ignore_index=True
+    )
     assert reasons(rows) == expected.reasons
     assert expected.detail in " ".join(rows.loc[rows["ticker"] == "AAPL", "detail"].dropna())
     assert reasons(rows, "MSFT") == reasons(rows, "NVDA") == (REFUSED if expected.refuses else PRESENT)
     asked = TICKERS[:1] if expected.refuses else TICKERS
-    assert [asked.path for asked in fake.asked] == [f"/v8/finance/chart/{ticker}" for ticker in asked]
+    assert sorted(asked.path for asked in fake.asked) == [f"/v8/finance/chart/{ticker}" for ticker in asked]
     wrong = set(rows.loc[differing(rows), "ticker"])
     assert wrong == ({"AAPL"} if name in UNSEEN else set())
 
