@@ -191,7 +191,8 @@ def until(happened: Callable[[], bool]) -> None:
 def test_two_processes_keep_one_rate_and_one_limit_and_send_one_probe_after_a_refusal(two_processes: FakeYahoo) -> None:
     fake = two_processes
     until(lambda: len(fake.asked) >= 2.5 * SHARED.a_minute)
-    assert most_in_a_minute(fake.asked, 58) <= SHARED.a_minute
+    # A request may arrive half a second of the wall's clock, ten of this one, later than another that left with it.
+    assert most_in_a_minute(fake.asked, 50) <= SHARED.a_minute
     assert fake.most_at_once == SHARED.in_flight
 
     refused = Event()
