@@ -7,6 +7,7 @@ import pytest
 
 from stockpick_assets.checks import CHECKS
 from stockpick_assets.core.quality import COVERAGE_FLOOR, EXCUSED, SILENCE_LIMIT, VOLUME_LIMIT
+from stockpick_assets.core.quarantine import RULES
 from stockpick_assets.core.reasons import Reason
 
 PAGE = Path(__file__).parent.parent / "docs" / "market-data.md"
@@ -46,3 +47,7 @@ def test_a_check_is_told_with_its_limit(check: str, limit: str) -> None:
 def test_the_reasons_that_are_held_against_nobody_are_told() -> None:
     (sentence,) = re.findall(r"Minutes that are ([^.]*?)\s+are held against nobody", PAGE.read_text(encoding="utf-8"))
     assert set(re.findall(r"`(\w+)`", sentence)) == EXCUSED
+
+
+def test_every_rule_is_told_in_the_order_in_which_it_is_applied() -> None:
+    assert table("Quarantine") == [[rule.name, rule.scope.value, rule.description] for rule in RULES]
