@@ -53,9 +53,7 @@ class Asked:
 Fault = Callable[[dict[str, Any]], Reply]
 
 
-def chart(
-    ticker: str, session: Session, bars: Mapping[datetime, Bar], last_trade: datetime, day_volume: float | None = None
-) -> dict[str, Any]:
+def chart(ticker: str, session: Session, bars: Mapping[datetime, Bar], last_trade: datetime) -> dict[str, Any]:
     """An answer in Yahoo's shape: bars by the start of their minute, nulls where it has a row without a trade."""
     regular = {
         "timezone": "EST",
@@ -72,7 +70,6 @@ def chart(
             "exchangeName": "NMS",
             "instrumentType": "EQUITY",
             "regularMarketTime": int(last_trade.timestamp()),
-            "regularMarketVolume": day_volume,
             "gmtoffset": -18000,
             "timezone": "EST",
             "exchangeTimezoneName": "America/New_York",
@@ -154,15 +151,21 @@ class FakeYahoo:
             for minute, bar in self.bars.get(ticker, {}).items()
             if first <= minute.timestamp() < stop and minute <= self.now
         }
-        traded = {at: bar for at, bar in self.bars.get(ticker, {}).items() if at <= self.now and bar != NULLS}
+        traded = {
+            minute: bar for minute, bar in self.bars.get(ticker, {}).items() if minute <= self.now and bar != NULLS
+        }
         after = max(traded, default=self.session.open) + MINUTE
-        day_volume = sum(volume or 0 for *_, volume in traded.values())
-        return chart(ticker, self.session, bars, min(after, self.now), day_volume)
+        body = chart(ticker, self.session, bars, min(after, self.now))
+        body["chart"]["result"][0]["meta"]["regularMarketVolume"] = sum(bar[4] or 0 for bar in traded.values())
+        return body
 
 
 def _handler(fake: FakeYahoo) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = (
+            True  # or each answer waits some 30 ms for the client's acknowledgement of its headers
+        )
 
         def handle(self) -> None:
             with suppress(ConnectionError):  # who asked has hung up

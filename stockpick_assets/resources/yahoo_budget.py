@@ -23,7 +23,7 @@ from typing import TypeVar
 from uuid import uuid4
 
 from stockpick_assets.core import budget
-from stockpick_assets.core.answers import Failure
+from stockpick_assets.core.bars import Failure
 from stockpick_assets.core.budget import Account, Limits, Priority
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.reasons import Reason

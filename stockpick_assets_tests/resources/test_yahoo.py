@@ -18,6 +18,7 @@ from stockpick_assets.core.market_hours import MINUTE, new_york_date, session_on
 from stockpick_assets.resources.market_data import SourceUnreachable
 from stockpick_assets.resources.yahoo import YahooMarketData
 from stockpick_assets.resources.yahoo_budget import YahooBudget
+from stockpick_assets_tests.fake_clock import FakeClock
 from stockpick_assets_tests.fake_yahoo import Bar, FakeYahoo, Reply, chart
 from stockpick_assets_tests.faults import (
     ALL,
@@ -55,9 +56,10 @@ def fake() -> Iterator[FakeYahoo]:
 
 
 def yahoo(fake: FakeYahoo, tickers: tuple[str, ...], in_flight: int = 2, timeout: float = 10) -> YahooMarketData:
-    """Yahoo with a budget of its own, in which there is room, at NOW."""
+    """Yahoo with a budget of its own, in which there is room, and whose time passes only when it waits."""
+    clock = FakeClock(NOW.timestamp())
     limits = Limits(a_minute=1000, in_flight=in_flight, live=len(tickers), timeout=timeout)
-    return YahooMarketData(fake.url, tickers, YahooBudget(":memory:", limits, 7, NOW.timestamp))
+    return YahooMarketData(fake.url, tickers, YahooBudget(":memory:", limits, 7, clock, clock.sleep))
 
 
 def ask(
@@ -175,12 +177,14 @@ def test_the_end_of_a_session_is_explained_by_a_trade_after_it_if_the_answer_all
     assert reasons(ask(fake, last=SESSION.last_minute, now=now))[-3:] == ("present", *["provider_error"] * 2)
 
 
-def test_a_request_asks_yahoo_from_the_minutes_before_its_first_to_the_present(fake: FakeYahoo) -> None:
+def test_a_request_asks_yahoo_from_its_context_to_the_present(fake: FakeYahoo) -> None:
     ask(fake, first=LAST, last=LAST, tickers=("AAPL",))
     query = fake.asked[0].query
     assert int(query["period1"]) == OPEN.timestamp()
     assert int(query["period2"]) == (NOW + MINUTE).timestamp()
     assert (query["interval"], query["includePrePost"]) == ("1m", "false")
+    ask(fake, first=OPEN + 20 * MINUTE, last=OPEN + 20 * MINUTE, now=SESSION.close, tickers=("AAPL",))
+    assert int(fake.asked[1].query["period1"]) == (OPEN + 5 * MINUTE).timestamp()
 
 
 @pytest.mark.parametrize("name", ["hang", "drip"])

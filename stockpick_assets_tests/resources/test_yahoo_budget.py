@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from stockpick_assets.resources.sources import market_data
 from stockpick_assets.resources.yahoo import YahooMarketData
 from stockpick_assets.resources.yahoo_budget import BudgetUnusable, NoPlace, YahooBudget
 from stockpick_assets.settings import Settings
+from stockpick_assets_tests.fake_clock import FakeClock
 from stockpick_assets_tests.fake_yahoo import FakeYahoo, Reply
 from stockpick_assets_tests.rows import SESSION
 
@@ -27,22 +28,10 @@ NOW = SESSION.open + 10 * MINUTE + timedelta(seconds=2)
 TICKERS = tuple(f"T{number:03}" for number in range(20))
 
 
-@dataclass
-class Clock:
-    """Time that passes only when somebody waits."""
-
-    now: float = NOW.timestamp()
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    """Ten minutes into a session."""
+    return FakeClock(NOW.timestamp())
 
 
 @pytest.fixture
@@ -62,7 +51,7 @@ def fake() -> Iterator[FakeYahoo]:
         yield server
 
 
-def budget(file: Path, clock: Clock, limits: Limits = LIMITS) -> YahooBudget:
+def budget(file: Path, clock: FakeClock, limits: Limits = LIMITS) -> YahooBudget:
     return YahooBudget(file, limits, 7, clock, clock.sleep)
 
 
@@ -78,7 +67,7 @@ def live(fake: FakeYahoo, account: YahooBudget, at: datetime = NOW) -> list[tupl
     return list(zip(rows["reason"].to_pylist(), rows["detail"].to_pylist(), strict=True))
 
 
-def test_what_one_process_sends_another_counts(file: Path, clock: Clock) -> None:
+def test_what_one_process_sends_another_counts(file: Path, clock: FakeClock) -> None:
     one, other = budget(file, clock), budget(file, clock)
     for _ in range(75):
         use(one)
@@ -90,10 +79,11 @@ def test_what_one_process_sends_another_counts(file: Path, clock: Clock) -> None
 
 
 def test_a_place_that_another_process_holds_is_waited_for_until_it_is_free_or_its_process_is_dead(
-    file: Path, clock: Clock
+    file: Path, clock: FakeClock
 ) -> None:
     script = (
-        "import sys; from stockpick_assets_tests.resources.test_yahoo_budget import *; clock = Clock();"
+        "import sys; from stockpick_assets_tests.resources.test_yahoo_budget import *;"
+        "clock = FakeClock(NOW.timestamp());"
         "held = budget(Path(sys.argv[1]), clock).place(Priority.LIVE, clock.now + 1); held.__enter__();"
         "import os; os._exit(9)"
     )
@@ -104,7 +94,7 @@ def test_a_place_that_another_process_holds_is_waited_for_until_it_is_free_or_it
     assert clock.now - began == pytest.approx(10, abs=0.2)
 
 
-def test_no_call_waits_longer_than_its_priority_allows(file: Path, clock: Clock) -> None:
+def test_no_call_waits_longer_than_its_priority_allows(file: Path, clock: FakeClock) -> None:
     account = budget(file, clock, replace(LIMITS, in_flight=1, timeout=1000.0))
     with account.place(Priority.LIVE, account.wait_until(Priority.LIVE)):
         for priority, bound in ((Priority.LIVE, 30), (Priority.REST, 300)):
@@ -117,7 +107,7 @@ def test_no_call_waits_longer_than_its_priority_allows(file: Path, clock: Clock)
             assert bound - 1 <= clock.now - began <= bound
 
 
-def test_who_comes_when_the_time_of_its_call_is_over_is_not_let_through(file: Path, clock: Clock) -> None:
+def test_who_comes_when_the_time_of_its_call_is_over_is_not_let_through(file: Path, clock: FakeClock) -> None:
     """A server that hangs takes every place for its time-out; the tickers at the end of the call find one too late."""
     account = budget(file, clock)
     until = account.wait_until(Priority.LIVE)
@@ -126,7 +116,7 @@ def test_who_comes_when_the_time_of_its_call_is_over_is_not_let_through(file: Pa
         pass
 
 
-def test_a_place_that_cannot_be_had_in_time_is_not_waited_for(file: Path, clock: Clock) -> None:
+def test_a_place_that_cannot_be_had_in_time_is_not_waited_for(file: Path, clock: FakeClock) -> None:
     account = budget(file, clock)
     for _ in range(150):
         use(account)
@@ -136,7 +126,7 @@ def test_a_place_that_cannot_be_had_in_time_is_not_waited_for(file: Path, clock:
     assert clock.now == began
 
 
-def test_threads_of_one_process_share_the_account(file: Path, clock: Clock) -> None:
+def test_threads_of_one_process_share_the_account(file: Path, clock: FakeClock) -> None:
     account = budget(file, clock, replace(LIMITS, in_flight=1000))
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: use(account), range(150)))
@@ -145,7 +135,7 @@ def test_threads_of_one_process_share_the_account(file: Path, clock: Clock) -> N
 
 
 def test_a_refusal_to_one_process_stops_all_until_one_request_is_answered(
-    file: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+    file: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     one, other = budget(file, clock), budget(file, clock)
@@ -162,7 +152,7 @@ def test_a_refusal_to_one_process_stops_all_until_one_request_is_answered(
 
 
 @pytest.mark.parametrize(("status", "ends"), [(200, True), (404, True), (422, True), (401, False), (503, False)])
-def test_only_an_answer_to_the_question_ends_a_pause(file: Path, clock: Clock, status: int, ends: bool) -> None:
+def test_only_an_answer_to_the_question_ends_a_pause(file: Path, clock: FakeClock, status: int, ends: bool) -> None:
     account = budget(file, clock)
     use(account, 429, "1")
     clock.sleep(2)
@@ -173,7 +163,7 @@ def test_only_an_answer_to_the_question_ends_a_pause(file: Path, clock: Clock, s
         assert (clock.now == began) is ends
 
 
-def test_a_budget_that_cannot_be_kept_is_an_error_that_names_the_file(tmp_path: Path, clock: Clock) -> None:
+def test_a_budget_that_cannot_be_kept_is_an_error_that_names_the_file(tmp_path: Path, clock: FakeClock) -> None:
     (tmp_path / "damaged.sqlite").write_bytes(b"no account" * 1000)
     (tmp_path / "a file").touch()
     for path in (tmp_path / "damaged.sqlite", tmp_path / "a file" / "budget.sqlite"):
@@ -182,7 +172,7 @@ def test_a_budget_that_cannot_be_kept_is_an_error_that_names_the_file(tmp_path: 
 
 
 def test_with_an_open_breaker_nothing_is_sent_every_ticker_has_its_reason_and_the_log_one_line(
-    fake: FakeYahoo, file: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+    fake: FakeYahoo, file: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     account = budget(file, clock)
     use(account, 429, "60")
@@ -199,7 +189,7 @@ def test_with_an_open_breaker_nothing_is_sent_every_ticker_has_its_reason_and_th
 
 @pytest.mark.parametrize("dated", [False, True], ids=["seconds", "date"])
 def test_the_first_429_of_a_minute_holds_back_the_tickers_after_it_for_as_long_as_yahoo_asks(
-    fake: FakeYahoo, file: Path, clock: Clock, dated: bool
+    fake: FakeYahoo, file: Path, clock: FakeClock, dated: bool
 ) -> None:
     until = NOW + timedelta(seconds=120)
     header = format_datetime(until, usegmt=True) if dated else "120"
@@ -221,7 +211,7 @@ def test_the_first_429_of_a_minute_holds_back_the_tickers_after_it_for_as_long_a
 
 
 def test_history_has_its_turn_within_the_bound_or_is_told_that_there_is_no_place(
-    fake: FakeYahoo, file: Path, clock: Clock
+    fake: FakeYahoo, file: Path, clock: FakeClock
 ) -> None:
     """At two requests a minute beside the live ones, five minutes are ten tickers of twenty."""
     account = budget(file, clock, replace(LIMITS, a_minute=103))

@@ -19,6 +19,7 @@ from stockpick_assets.core.market_hours import MINUTE, session_on
 from stockpick_assets.core.reasons import Reason
 from stockpick_assets.resources.yahoo import YahooMarketData
 from stockpick_assets.resources.yahoo_budget import YahooBudget
+from stockpick_assets_tests.fake_clock import FakeClock
 from stockpick_assets_tests.fake_yahoo import Asked, Bar, FakeYahoo, Reply
 from stockpick_assets_tests.faults import ALL, FAULTS, UNSEEN, answered
 
@@ -68,23 +69,10 @@ def most_in_a_minute(asked: list[Asked], seconds: float = 60.0) -> int:
     return int(np.max(np.arange(1, len(times) + 1) - np.searchsorted(times, times - seconds, side="right")))
 
 
-class Clock:
-    """Time that passes when somebody waits, or is told."""
-
-    def __init__(self, now: datetime) -> None:
-        self.now = now.timestamp()
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 def test_a_session_of_random_faults_ends_with_one_reason_a_minute_and_no_wrong_bar() -> None:
     """Live minute by minute, every fault at random; then the faults stop and what is not final is asked for again."""
     random = np.random.default_rng(SEED)
-    clock = Clock(SESSION.open)
+    clock = FakeClock(SESSION.open.timestamp())
     limits = Limits(a_minute=12, in_flight=4, live=len(TICKERS), timeout=2.0)
     thrown: set[str] = set()
     with FakeYahoo(SESSION, SESSION.open, wall=clock) as fake:

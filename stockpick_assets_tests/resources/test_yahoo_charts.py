@@ -12,7 +12,7 @@ import pytest
 from stockpick_assets.core.answers import BACKFILL_LAG, CONTEXT, left_out
 from stockpick_assets.core.market_hours import MINUTE, session_after, session_on
 from stockpick_assets_tests.fake_yahoo import Bar, FakeYahoo, Reply, chart
-from stockpick_assets_tests.roomy_yahoo import yahoo
+from stockpick_assets_tests.resources.test_yahoo import yahoo
 
 SESSION = session_on(date(2026, 11, 20))
 OPEN = SESSION.open
@@ -40,7 +40,7 @@ def fake() -> Iterator[FakeYahoo]:
 
 
 def table(fake: FakeYahoo, first: datetime = OPEN, last: datetime = LAST, now: datetime = NOW) -> pa.Table:
-    return yahoo(fake.url, ("AAPL",)).bars(SESSION, first, last, ("AAPL",), now, now)
+    return yahoo(fake, ("AAPL",)).bars(SESSION, first, last, ("AAPL",), now, now)
 
 
 def ask(fake: FakeYahoo, first: datetime = OPEN, last: datetime = LAST, now: datetime = NOW) -> pd.DataFrame:
@@ -233,7 +233,8 @@ def test_a_chart_that_makes_no_sense_is_an_error_of_its_ticker_alone(
 ) -> None:
     fake.bars["MSFT"] = fake.bars["AAPL"]
     sent(fake, change)
-    rows = yahoo(fake.url, ("AAPL", "MSFT")).bars(SESSION, OPEN, LAST, ("AAPL", "MSFT"), NOW, NOW).to_pandas()
+    source = yahoo(fake, ("AAPL", "MSFT"))
+    rows = source.bars(SESSION, OPEN, LAST, ("AAPL", "MSFT"), NOW, NOW).to_pandas()
     of_ticker = rows.groupby("ticker")["reason"].unique().map(list)
     assert of_ticker.to_dict() == {"AAPL": ["provider_error"], "MSFT": ["present"]}
     assert detail in rows["detail"].iloc[0]
