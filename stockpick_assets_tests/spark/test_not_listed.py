@@ -14,14 +14,14 @@ from stockpick_assets.core.grading import scores
 from stockpick_assets.core.market_hours import MINUTE, Session, session_on
 from stockpick_assets.core.messages import parse_message, with_messages
 from stockpick_assets.core.ranking import picks
-from stockpick_assets.core.schemas import FEATURE_ROWS, PREDICTIONS, TRAINING_SET
+from stockpick_assets.core.schemas import PREDICTIONS
 from stockpick_assets.core.universe import Universe
 from stockpick_assets.relay import complete_minutes
 from stockpick_assets.resources.simulated import SimulatedExchange
-from stockpick_assets.spark.features import features
+from stockpick_assets.spark.features import COMPUTED, features
 from stockpick_assets.spark.frames import frame, rows
 from stockpick_assets.spark.scoring import NO_BAR, Model, predict
-from stockpick_assets.spark.training import fit, training_rows
+from stockpick_assets.spark.training import LABELLED, fit, training_rows
 
 LEARNT, ASKED = session_on(date(2026, 4, 17)), session_on(date(2026, 4, 20))
 TICKERS = ("AAPL", "AMD", "CSCO", "INTC", "MSFT", "SNDK", "TEAM")
@@ -46,16 +46,17 @@ def flow(spark: SparkSession) -> dict[str, pa.Table]:
     """Every table of the second session, with a model learnt from the first."""
     known = {session: bars(session, TICKERS) for session in (LEARNT, ASKED)}
     made = {
-        session: rows(features(spark, frame(spark, table), session.open), FEATURE_ROWS)
-        for session, table in known.items()
+        session: rows(features(spark, frame(spark, table), session.open), COMPUTED) for session, table in known.items()
     }
     learnt = training_rows(spark, frame(spark, made[LEARNT]), frame(spark, known[LEARNT]))
-    model = fit(spark, rows(learnt, TRAINING_SET), 2.0)
+    model = fit(spark, rows(learnt, LABELLED), 2.0)
     assert model is not None
     predicted = rows(predict(Model(model.pipeline, "v1", 0.003), frame(spark, made[ASKED])), PREDICTIONS)
     both = pa.concat_tables(known.values())
     span = (ASKED, ASKED.open, ASKED.open + (MINUTES - 1) * MINUTE, TICKERS)
-    picked = with_messages(picks(predicted, both, *span, TICKERS), {"raw_prices": 1, "predictions": 1}, "run")
+    picked = with_messages(
+        picks(predicted, both, *span, TICKERS), {"raw_prices": 1, "predictions": 1}, "run", ASKED.close
+    )
     graded = scores(picked, known[ASKED], *span, 2.0)
     return {"bars": known[ASKED], "features": made[ASKED], "predictions": predicted, "picks": picked, "scores": graded}
 
@@ -94,7 +95,7 @@ def test_ranks_are_over_the_others_alone(flow: dict[str, pa.Table]) -> None:
 
 def test_the_others_come_out_as_if_it_was_not_there(spark: SparkSession, flow: dict[str, pa.Table]) -> None:
     members = tuple(ticker for ticker in TICKERS if ticker != STRANGER)
-    alone = rows(features(spark, frame(spark, bars(ASKED, members)), ASKED.open), FEATURE_ROWS)
+    alone = rows(features(spark, frame(spark, bars(ASKED, members)), ASKED.open), COMPUTED)
     together = flow["features"].filter(pc.not_equal(flow["features"]["ticker"], STRANGER))
     assert together.equals(alone)
 
