@@ -26,6 +26,8 @@ from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.store import Store
 
+OP = "ask"
+
 
 class Minutes(dg.Config):
     """What is asked for again: minutes of one session, both ends included, as their partition keys say them.
@@ -41,7 +43,7 @@ class Minutes(dg.Config):
 def ask_again_job(flow: Flow) -> dg.JobDefinition:
     """The job `ask_again`."""
 
-    @dg.op(name=ASK_AGAIN, description=__doc__)
+    @dg.op(name=OP, description=__doc__)
     def op(
         context: dg.OpExecutionContext,
         config: Minutes,
@@ -82,7 +84,7 @@ def ask_again_job(flow: Flow) -> dg.JobDefinition:
 def again(first: datetime, last: datetime, *, unexplained: bool) -> dg.RunRequest:
     """The request for a run of the job. See Minutes."""
     minutes = {"first": minute_label(first), "last": minute_label(last), "unexplained": unexplained}
-    return dg.RunRequest(run_config={"ops": {ASK_AGAIN: {"config": minutes}}})
+    return dg.RunRequest(run_config={"ops": {OP: {"config": minutes}}})
 
 
 def unexplained(rows: pa.Table) -> pa.Table:
