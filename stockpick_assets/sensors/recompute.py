@@ -82,13 +82,16 @@ def _waits(instance: dg.DagsterInstance, job: str, now: Now) -> str | None:
 
 
 def out_of_date(store: Store, session: Session) -> DueMinutes | None:
-    """The minutes of a session that were made from bars that have been revised since. Raises StoreError."""
+    """The minutes of a session that were made from bars that have been revised since. Raises StoreError.
+
+    A minute that has come through the first of the flow and not through the last is a run's at work, or a failed one's.
+    """
     bars = _of(store, RAW_PRICES.name, session, ("session", "minute", "fetched_at"))
-    made = (_of(store, name, session, ("session", "minute", BARS_FETCHED_AT)) for name in MADE)
-    found = [due for rows in made if (due := affected_minutes(bars, rows)) is not None]
-    if not found:
-        return None
-    return DueMinutes(min(due.first for due in found), max(due.last for due in found))
+    first_made, last_made = (_of(store, name, session, ("session", "minute", BARS_FETCHED_AT)) for name in MADE)
+    newest = pc.max(last_made["minute"])
+    first_made = first_made.filter(pc.less_equal(first_made["minute"], newest))
+    found = [due for rows in (first_made, last_made) if (due := affected_minutes(bars, rows)) is not None]
+    return DueMinutes(min(due.first for due in found), newest.as_py()) if found else None
 
 
 def learnt_before(store: Store, session: Session) -> bool:

@@ -246,6 +246,19 @@ def test_what_was_made_again_is_up_to_date(store: Store, instance: dg.DagsterIns
     assert set(json.loads(cursor or "")) == {SESSION.label()}
 
 
+def test_a_minute_that_is_still_on_its_way_through_the_flow_is_left_to_its_run(
+    store: Store, instance: dg.DagsterInstance
+) -> None:
+    store.append("raw_prices", bars(COUNT + 1, tickers=TICKERS), {})
+    store.append("features", made("features", COUNT + 1), {})
+    store.append("scores", made("scores", COUNT), {})
+    revise(store, COUNT)
+    assert tick(recompute_sensor(FLOW, jobs(FLOW)), store, instance)[0] == []
+    revise(store, 12)
+    (request,), _, _ = tick(recompute_sensor(FLOW, jobs(FLOW)), store, instance)
+    assert request.tags == FLOW.window.select(minute(12), minute(COUNT - 1)).tags()
+
+
 @pytest.mark.parametrize("behind", ["features", "scores"])
 def test_what_either_end_of_the_flow_was_made_of_before_a_revision_is_made_again(
     store: Store, instance: dg.DagsterInstance, behind: str
