@@ -6,18 +6,22 @@ from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.backfill import BackfillFailed, Step, plan, run
 from stockpick_assets.core.clock import MarketClock
+from stockpick_assets.core.due import DueMinutes
 from stockpick_assets.core.market_hours import MINUTE, sessions_until
 from stockpick_assets.core.messages import parse_message
+from stockpick_assets.core.schemas import RAW_PRICES
 from stockpick_assets.definitions import build_definitions, build_flow
-from stockpick_assets.jobs import FLOW, LIVE
+from stockpick_assets.jobs import FLOW, LIVE, RECOMPUTE
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.simulated import SimulatedExchange
 from stockpick_assets.resources.simulated_troubles import NO_TROUBLES
+from stockpick_assets.sensors.recompute import out_of_date
 from stockpick_assets.settings import Settings
 from stockpick_assets.store import Store
 from stockpick_assets_tests.sensors.flows import fine_instance
@@ -170,3 +174,29 @@ def test_features_are_refused_where_some_tickers_have_no_row_to_compare_with(mar
     market.wall = minute + 5 * MINUTE
     with pytest.raises(BackfillFailed, match="materialize raw_prices of these minutes for all tickers first"):
         market.answer(minute, minute, ("CSCO",))
+
+
+def test_what_a_revision_touches_is_made_again_and_what_went_out_stays(market: Market) -> None:
+    store, revised = market.store, LIVE_SESSION.open + 27 * MINUTE
+    assert out_of_date(store, LIVE_SESSION) is None
+    names = ("features", "predictions", "picks", "scores")
+    before = {name: market.table(name, first=LIVE_SESSION.open) for name in names}
+    (bar,) = store.read("raw_prices", first=revised, last=revised, from_ticker="AMD", to_ticker="AMD").to_pylist()
+    bar |= {"close": bar["close"] * 1.02, "high": bar["high"] * 1.02, "fetched_at": market.wall}
+    store.append("raw_prices", pa.Table.from_pylist([bar], schema=RAW_PRICES.columns), {})
+
+    affected = out_of_date(store, LIVE_SESSION)
+    assert affected == DueMinutes(revised, LIVE_SESSION.open + 29 * MINUTE)
+    selection = market.flow.window.select(affected.first, affected.last)
+    market.run(Step(RECOMPUTE, "what a revision touched", FLOW[1:], selection=selection))
+    assert out_of_date(store, LIVE_SESSION) is None
+
+    after = {name: market.table(name, first=LIVE_SESSION.open) for name in names}
+    for name in ("features", "predictions"):
+        untouched = pc.less(before[name]["minute"], revised)
+        assert after[name].filter(untouched).equals(before[name].filter(untouched)), name
+        assert not after[name].equals(before[name])
+    assert after["picks"].equals(before["picks"])
+    assert after["scores"]["rank"].equals(before["scores"]["rank"])
+    versions = store.read("picks", first=revised, every_version=True)
+    assert set(versions["published"].to_pylist()) == {True, False}
