@@ -5,18 +5,17 @@ revised bars: it leaves one observation of raw_prices instead, and what a revisi
 job `recompute`. What does not belong here: when this is done (sensors/heal.py, sensors/sweep.py).
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.compute as pc
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.assets.raw_prices import answered
 from stockpick_assets.checks import checked
 from stockpick_assets.core.market_hours import minute_from_label, minute_label
-from stockpick_assets.core.quality import FINAL
 from stockpick_assets.core.schemas import RAW_PRICES
 from stockpick_assets.io_managers import Bounds, Extent, append_new_versions, commit_metadata, read
 from stockpick_assets.jobs import ASK_AGAIN
@@ -24,7 +23,6 @@ from stockpick_assets.partitions import Selection
 from stockpick_assets.resources.market_data import MarketData
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
-from stockpick_assets.store import Store
 
 OP = "ask"
 
@@ -32,12 +30,12 @@ OP = "ask"
 class Minutes(dg.Config):
     """What is asked for again: minutes of one session, both ends included, as their partition keys say them.
 
-    unexplained: only the tickers that have a minute without a final reason among them.
+    tickers: all of the window where none is named.
     """
 
     first: str
     last: str
-    unexplained: bool
+    tickers: list[str]
 
 
 def ask_again_job(flow: Flow) -> dg.JobDefinition:
@@ -54,25 +52,22 @@ def ask_again_job(flow: Flow) -> dg.JobDefinition:
         store = tables.store()
         selection = flow.window.select(minute_from_label(config.first), minute_from_label(config.last))
         bounds, metadata = Bounds.of(selection.keys), commit_metadata(context.run_id, selection.keys)
-        tickers = selection.tickers
-        if config.unexplained:
-            waiting = set(unexplained(_stored(store, bounds))["ticker"].to_pylist())
-            tickers = tuple(ticker for ticker in tickers if ticker in waiting)
-        if tickers:
-            rows, left = answered(flow, market_data, now, selection, tickers)
-            version, new = append_new_versions(store, rows, bounds, metadata, now)
-            said = f"{minute_label(selection.first)} to {minute_label(selection.last)} New York"
-            counts = {
-                "minutes": rows.num_rows,
-                "tickers": len(tickers),
-                "new versions": new.num_rows,
-                "left out": left.total(),
-            }
-            context.log.info(f"raw_prices of {said} was asked for again: {counts}")
-            key = flow.key(RAW_PRICES.name)
-            told = {**counts, "table version": version}
-            context.log_event(dg.AssetObservation(key, description=f"asked again: {said}", metadata=told))
-        _report_checks(context.instance, flow, _stored(store, bounds), selection)
+        tickers = config.tickers or selection.tickers
+        rows, left = answered(flow, market_data, now, selection, tickers)
+        version, new = append_new_versions(store, rows, bounds, metadata, now)
+        said = f"{minute_label(selection.first)} to {minute_label(selection.last)} New York"
+        told = {
+            "minutes": rows.num_rows,
+            "tickers": len(tickers),
+            "left out": left.total(),
+            "new versions": new.num_rows,
+            "table version": version,
+        }
+        context.log.info(f"raw_prices of {said} was asked for again: {told}")
+        context.log_event(
+            dg.AssetObservation(flow.key(RAW_PRICES.name), description=f"asked again: {said}", metadata=told)
+        )
+        _report_checks(context.instance, flow, read(store, RAW_PRICES.name, Extent.PARTITIONS, bounds), selection)
 
     @dg.job(name=ASK_AGAIN, description="Minutes without a final reason, or that the source may have revised.")
     def job() -> None:
@@ -81,19 +76,10 @@ def ask_again_job(flow: Flow) -> dg.JobDefinition:
     return job
 
 
-def again(first: datetime, last: datetime, *, unexplained: bool) -> dg.RunRequest:
+def again(first: datetime, last: datetime, tickers: Sequence[str] = ()) -> dg.RunRequest:
     """The request for a run of the job. See Minutes."""
-    minutes = {"first": minute_label(first), "last": minute_label(last), "unexplained": unexplained}
+    minutes = {"first": minute_label(first), "last": minute_label(last), "tickers": list(tickers)}
     return dg.RunRequest(run_config={"ops": {OP: {"config": minutes}}})
-
-
-def unexplained(rows: pa.Table) -> pa.Table:
-    """The rows of raw_prices whose reason is not final."""
-    return rows.filter(pc.invert(pc.is_in(rows["reason"], pa.array(sorted(FINAL)))))
-
-
-def _stored(store: Store, bounds: Bounds) -> pa.Table:
-    return read(store, RAW_PRICES.name, Extent.PARTITIONS, bounds)
 
 
 def _report_checks(instance: dg.DagsterInstance, flow: Flow, rows: pa.Table, selection: Selection) -> None:

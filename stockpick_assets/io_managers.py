@@ -4,7 +4,7 @@ An asset's input says how far it reads (`Extent`); the IO manager turns that and
 It refuses to write rows that the run has no partition for, another schema than the declared one, or another source.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -81,15 +81,21 @@ class Bounds:
                 conditions += [(column, ">=", ends[0]), (column, "<=", ends[1])]
         return conditions
 
-    def sql(self) -> str:
-        """The bounds as a predicate of delta-rs; every value in it was parsed from a key and is quoted."""
+    def sql(self, tickers: Sequence[str] = ()) -> str:
+        """The bounds as a predicate of delta-rs; every value in it is quoted.
+
+        tickers: of these alone, should there be others between the bounds: rows of tickers that have left the window.
+        """
 
         def literal(value: date | datetime | str) -> str:
             if isinstance(value, datetime):
                 return f"arrow_cast('{value:%Y-%m-%dT%H:%M:%S}Z', 'Timestamp(Microsecond, Some(\"UTC\"))')"
             return "'" + str(value).replace("'", "''") + "'"
 
-        return " AND ".join(f"{column} {operator} {literal(value)}" for column, operator, value in self.conditions())
+        parts = [f"{column} {operator} {literal(value)}" for column, operator, value in self.conditions()]
+        if tickers:
+            parts.append(f"ticker IN ({', '.join(map(literal, tickers))})")
+        return " AND ".join(parts)
 
 
 class TableIOManager(dg.ConfigurableIOManager):
@@ -119,7 +125,8 @@ class TableIOManager(dg.ConfigurableIOManager):
             context.add_output_metadata({"new versions": added.num_rows})
         else:
             kept = _picks_kept(store, obj, bounds) if name == PICKS.name else obj
-            version = store.replace(name, kept, bounds.sql(), metadata)
+            tickers: list[Any] = pc.unique(obj["ticker"]).to_pylist()
+            version = store.replace(name, kept, bounds.sql(tickers), metadata)
         committed, speed = {"table": store.uri(name), "table version": version}, self._speed(obj.num_rows)
         context.log.info(f"{name}: {obj.num_rows:,} rows answered, {speed['rows/s']:,} a second")
         context.add_output_metadata(committed | speed | self._latency(context, bounds))
@@ -270,7 +277,8 @@ def append_new_versions(
         after = versions_read(stored)[RAW_PRICES.name]
     except TableMissing:
         stored, after = RAW_PRICES.empty(), 0
-    new = new_versions(rows, stored, now.market())
+    wall = now.wall()
+    new = new_versions(rows, stored, now.clock.at(wall), wall)
     if not new.num_rows:
         return after, new
     try:

@@ -26,7 +26,8 @@ def training_set(flow: Flow) -> dg.AssetsDefinition:
     def asset(features: pa.Table, bars: pa.Table, pyspark: PySparkResource) -> dg.Output[pa.Table]:
         spark = pyspark.spark_session
         labelled = rows(training_rows(spark, frame(spark, features), frame(spark, bars)), LABELLED)
-        newest = pa.array([pc.max(bars["fetched_at"]).as_py()] * labelled.num_rows, TIMESTAMP)
+        # Of the features and not of the bars: where those are newer, the features are still to be made again.
+        newest = pa.array([pc.max(features[BARS_FETCHED_AT]).as_py()] * labelled.num_rows, TIMESTAMP)
         return flow.output(
             labelled.append_column(BARS_FETCHED_AT, newest), ("ticker", "minute", "label", "obtainable_return")
         )

@@ -24,7 +24,7 @@ SWEPT_SESSIONS = 3  # before the newest, as each costs a request a ticker a day
 
 @dataclass(frozen=True)
 class DueMinutes:
-    """Closed minutes of one session that have not been answered for every ticker; both ends are included."""
+    """Closed minutes of one session that something is to be done about; both ends are included."""
 
     first: datetime
     last: datetime
@@ -80,7 +80,7 @@ def due_after_close(
 
 @dataclass(frozen=True)
 class Healing:
-    """How many of a session's minutes have no final reason, and how often they were asked for again.
+    """How many of a ticker's minutes in a session have no final reason, and how often they were asked for again.
 
     after: wall time from which they are next. seed: what the jitter follows from, beside the attempt.
     """

@@ -26,9 +26,9 @@ RATIOS = np.array([2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50], dtype=np.float6
 # How far, as a logarithm, the opening may lie from the close it would have without any news. AMZN opened 2.4 % from it
 # on the day of its 20:1. A fall by 52 % is 4.1 % from a 2:1; one by 48.5 to 51.5 % overnight cannot be told from it.
 BAND = 0.03
-# How far, as a logarithm, an adjusted price may lie from the stored one over the ratio: cents are rounded, and a bar
-# may have been revised beside. So many bars must show it, as a single one may be revised by anything.
-ADJUSTED = 0.02
+# An adjusted history: nearly all prices of a session are the stored ones over one ratio, by more than any revision of
+# all of them, but for the cents that were rounded. A spin-off that a source states as a split has any ratio.
+ADJUSTED_BY, ADJUSTED_WITHIN, ADJUSTED_SHARE = 0.02, 0.005, 0.9
 ADJUSTED_BARS = 5
 
 
@@ -79,9 +79,9 @@ def last_closes(bars: pa.Table, session: Session, tickers: Sequence[str]) -> NDA
 def in_stored_shares(answered: pa.Table, stored: pa.Table) -> pa.Table:
     """An answer about minutes that are stored already, in the shares that these were stored in; both RAW_PRICES.
 
-    A source that adjusts its history gives the minutes before a split in shares of after it, without a word: every
-    price of the ticker is then the stored one over one of RATIOS, or its reverse, within ADJUSTED of it. Rows of that
-    ticker are brought back, and left out where the bar is stored: it is the same, but for the cents that were rounded.
+    A source that adjusts its history gives the minutes before a split in shares of after it, without a word. Rows of
+    such a ticker are brought back, and left out where a bar is stored: it is the same, but for the cents that were
+    rounded. A ticker of which fewer than ADJUSTED_BARS bars are in both is taken as it is.
     """
     known = dict(zip(*(_keys(stored), stored["close"].to_pylist()), strict=True))
     steps: dict[str, list[float]] = {}
@@ -106,10 +106,11 @@ def _keys(table: pa.Table) -> list[tuple[Any, Any]]:
 
 
 def _adjusted_by(steps: NDArray[np.float64]) -> float:
-    """The ratio that the stored prices of a ticker are of those answered; 1 where it is that of no split."""
-    every = np.concatenate([RATIOS, 1 / RATIOS, [3 / 2, 2 / 3]])
-    ratio = float(every[np.abs(np.log(every / np.median(steps))).argmin()])
-    return ratio if len(steps) >= ADJUSTED_BARS and (np.abs(np.log(steps / ratio)) < ADJUSTED).all() else 1.0
+    """The ratio that nearly all stored prices of a ticker are of those answered; 1 where there is none."""
+    ratio = float(np.median(steps))
+    alike = np.abs(np.log(steps / ratio)) < ADJUSTED_WITHIN
+    adjusted = abs(np.log(ratio)) > ADJUSTED_BY and alike.mean() >= ADJUSTED_SHARE and len(steps) >= ADJUSTED_BARS
+    return ratio if adjusted else 1.0
 
 
 _Found = tuple[int, int, float, bool]  # column, minute of the session, ratio, whether it was stated

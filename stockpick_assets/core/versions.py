@@ -6,6 +6,7 @@ not belong here: reading or committing the versions, and when a source is asked 
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -29,43 +30,56 @@ _MADE = ("made_at", "published", "message_id", "message")
 _PICK = tuple(name for name in PICKS.columns.names if name not in _MADE)
 
 
-def new_versions(answered: pa.Table, stored: pa.Table, market: datetime) -> pa.Table:
+def new_versions(answered: pa.Table, stored: pa.Table, market: datetime, wall: datetime) -> pa.Table:
     """The rows of an answer that are to be kept beside the newest ones stored; both RAW_PRICES.
 
     A bar that differs is a new version. A row without a bar never replaces one with a bar: a source that leaves out or
     spoils what it has shown tells nothing about that minute. A reason that is not final never replaces one that is.
     The same bar in shares of after a split is the same bar.
 
-    market: market time of the answer, at which a version that replaces another was known.
+    A volume that was withheld stays so while the answer repeats it: of an older session a source may not say any more
+    how much was traded in all.
+
+    market, wall: market and wall time at which it is kept. They date a version that replaces another, so that the
+    newest is the one that was committed last.
     """
     answered = in_stored_shares(answered, stored)
-    newest = dict(zip(_rows(stored, RAW_PRICES.key), _rows(stored, BAR), strict=True))
-    keys = list(_rows(answered, RAW_PRICES.key))
-    kept = [_replaces(bar, newest.get(key)) for key, bar in zip(keys, _rows(answered, BAR), strict=True)]
+    newest = dict(zip(_rows(stored, RAW_PRICES.key), _rows(stored, (*BAR, "detail")), strict=True))
+    answers = zip(_rows(answered, RAW_PRICES.key), _rows(answered, BAR), strict=True)
+    kept = [_replaces(bar, newest.get(key)) for key, bar in answers]
     rows = answered.filter(pa.array(kept, pa.bool_()))
-    known_at = [
-        market if key in newest else first_known
-        for key, first_known in zip(_rows(rows, RAW_PRICES.key), rows["known_at"].to_pylist(), strict=True)
-    ]
-    return _with(rows, "known_at", known_at)
+    replacing = [key in newest for key in _rows(rows, RAW_PRICES.key)]
+    for column, now in (("known_at", market), ("fetched_at", wall)):
+        first = rows[column].to_pylist()
+        rows = _with(rows, column, [now if later else at for later, at in zip(replacing, first, strict=True)])
+    return rows
 
 
-def _replaces(answer: tuple[Any, ...], stored: tuple[Any, ...] | None) -> bool:
+def _replaces(bar: tuple[Any, ...], stored: tuple[Any, ...] | None) -> bool:
     if stored is None:
         return True
-    reason, before = answer[-1], stored[-1]
-    if before == Reason.PRESENT:
-        return reason == Reason.PRESENT and answer != stored
-    return answer != stored and (reason in FINAL or before not in FINAL)
+    *before, detail = stored
+    if before[-1] == Reason.PRESENT:
+        return bar[-1] == Reason.PRESENT and list(bar) != before and not _only_repeats(bar, before, detail)
+    return list(bar) != before and (bar[-1] in FINAL or before[-1] not in FINAL)
+
+
+def _only_repeats(bar: tuple[Any, ...], before: list[Any], detail: str | None) -> bool:
+    """Whether the bar differs from the stored one in nothing but the volume that was withheld of that."""
+    place, volume = BAR.index("volume"), bar[BAR.index("volume")]
+    told = volume is not None and (detail or "").endswith(f": volume {volume:g}")  # as answers.py has it
+    return told and [*bar[:place], None, *bar[place + 1 :]] == before
 
 
 def stamped(rows: pa.Table, bars: pa.Table) -> pa.Table:
     """`rows` with the column `bars_fetched_at` at their end: when the newest of the bars behind each was fetched.
 
-    rows: of one or more sessions, with columns session and minute. bars: the newest RAW_PRICES of these sessions up to
-    the rows' last minute. Behind a row are the session's bars of every ticker up to its minute: features compare all
-    tickers and look back to the open.
+    rows: of one or more sessions, with columns session and minute. bars: the newest RAW_PRICES (session, minute,
+    reason, fetched_at) of these sessions up to the rows' last minute. Behind a row are the session's bars of every
+    ticker up to its minute: features compare all tickers and look back to the open. A minute without a bar is behind
+    none.
     """
+    bars = bars.filter(pa.array([reason == Reason.PRESENT for reason in bars["reason"].to_pylist()], pa.bool_()))
     minutes, fetched = _fetched(bars)
     place = np.searchsorted(minutes, _integers(rows, "minute"), side="right") - 1
     column: Any = pa.array(np.append(fetched, 0)[place], mask=place < 0).cast(TIMESTAMP)
@@ -75,13 +89,13 @@ def stamped(rows: pa.Table, bars: pa.Table) -> pa.Table:
 def affected_minutes(bars: pa.Table, made: pa.Table) -> DueMinutes | None:
     """The minutes of a session that were made from bars that have a newer version since; None where there are none.
 
-    bars: the newest RAW_PRICES (session, minute, fetched_at). made: rows made from them (session, minute,
+    bars: the newest RAW_PRICES (session, minute, reason, fetched_at). made: rows made from them (session, minute,
     bars_fetched_at). What a revision touches goes from its minute to the last one made: features look back to the open.
     """
     used = made.group_by(["session", "minute"]).aggregate([(BARS_FETCHED_AT, "min")])
     now = stamped(used, bars)
     stamps = list(_rows(now, ("minute", f"{BARS_FETCHED_AT}_min", BARS_FETCHED_AT)))
-    touched = [minute for minute, before, newest in stamps if newest is not None and newest > before]
+    touched = [minute for minute, before, newest in stamps if newest and (before is None or newest > before)]
     return DueMinutes(min(touched), max(minute for minute, *_ in stamps)) if touched else None
 
 
@@ -112,7 +126,8 @@ def picks_kept(made: pa.Table, stored: pa.Table) -> pa.Table:
     }
     if not went_out:
         return made
-    newest = dict(zip(keys, _rows(stored, _PICK), strict=True))
+    by_age = sorted(zip(*_columns(stored, "made_at"), keys, _rows(stored, _PICK), strict=True), key=itemgetter(0))
+    newest = {key: pick for _, key, pick in by_age}
     made_keys = list(_rows(made, PICKS.key))
     differs = [
         key not in went_out or pick != newest[key] for key, pick in zip(made_keys, _rows(made, _PICK), strict=True)

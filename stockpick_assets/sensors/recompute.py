@@ -33,9 +33,9 @@ WAIT_AFTER_FAILURE = timedelta(minutes=5)
 def recompute_sensor(flow: Flow, jobs: Sequence[AssetJob]) -> dg.SensorDefinition:
     """The sensor `recompute`; of `jobs` it requests the two named here.
 
-    Its cursor is, by session, the state in which its rows were found up to date.
+    Its cursor is, by session, the state in which its rows were found up to date, and the one in which a run was
+    requested: a session whose run changed nothing, because it failed, comes after the others.
     """
-
     requested = [job for job in jobs if job.name in (RECOMPUTE, TRAINING_SET)]
 
     @dg.sensor(
@@ -47,47 +47,75 @@ def recompute_sensor(flow: Flow, jobs: Sequence[AssetJob]) -> dg.SensorDefinitio
     )
     def sensor(context: dg.SensorEvaluationContext, tables: Tables, now: dg.ResourceParam[Now]) -> dg.SensorResult:
         for job in requested:
-            if why := _waits(context.instance, job.name, now):
-                return dg.SensorResult(skip_reason=why)
+            runs = dg.RunsFilter(job_name=job.name, statuses=IN_PROGRESS)
+            if context.instance.get_runs_count(runs):
+                return dg.SensorResult(skip_reason=f"A run of {job.name} is still at work.")
         store = tables.store()
-        current: dict[str, str] = json.loads(context.cursor or "{}")
-        for session, state in changed_sessions(store, (RAW_PRICES.name, *MADE), flow.window.sessions, current):
-            affected = out_of_date(store, session)
-            if affected is not None:
-                selection = flow.window.select(affected.first, affected.last)
-                request = dg.RunRequest(job_name=RECOMPUTE, tags=selection.tags())
-            elif learnt_before(store, session):
-                request = dg.RunRequest(job_name=TRAINING_SET, partition_key=session.label())
-            else:
+        cursor: dict[str, dict[str, str]] = json.loads(context.cursor or "{}")
+        current, asked = cursor.get("current", {}), cursor.get("asked", {})
+        changed = changed_sessions(store, (RAW_PRICES.name, *MADE), flow.window.sessions, current)
+        due: list[tuple[Session, str, dg.RunRequest]] = []
+        for session, state in changed:
+            request = request_of(store, flow, session)
+            if request is None:
                 current[session.label()] = state
-                continue
-            return dg.SensorResult(run_requests=[request], cursor=json.dumps(current))
-        return dg.SensorResult(skip_reason="Nothing is out of date.", cursor=json.dumps(current))
+            else:
+                due.append((session, state, request))
+        fresh = [entry for entry in due if asked.get(entry[0].label()) != entry[1]]
+        requests: list[dg.RunRequest] = []
+        said = "Nothing is out of date."
+        if not fresh and due:
+            said = f"{due[0][0].label()} is out of date, and the run that was to mend it changed nothing. "
+            said += _waits(context.instance, now) or ""
+            fresh = [] if _waits(context.instance, now) else due
+        if fresh:
+            session, state, request = fresh[0]
+            asked[session.label()] = state
+            requests = [request]
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else said,
+            cursor=json.dumps({"current": current, "asked": asked}),
+        )
 
     return sensor
 
 
-def _waits(instance: dg.DagsterInstance, job: str, now: Now) -> str | None:
-    """Why no run is requested while the newest of the job is as it is."""
-    records = instance.get_run_records(dg.RunsFilter(job_name=job), limit=1)
-    if not records:
-        return None
-    run, ended = records[0].dagster_run, records[0].end_time or 0.0
-    if run.status in IN_PROGRESS:
-        return f"Run {run.run_id[:8]} of {job} is still at work."
-    since = timedelta(seconds=now.wall().timestamp() - ended)
-    if run.status == dg.DagsterRunStatus.FAILURE and since < WAIT_AFTER_FAILURE:
-        return f"Run {run.run_id[:8]} of {job} failed; the next is requested in {WAIT_AFTER_FAILURE - since}."
+def request_of(store: Store, flow: Flow, session: Session) -> dg.RunRequest | None:
+    """The run that a session needs next to be up to date. Raises StoreError."""
+    affected = out_of_date(store, session, flow.window.tickers)
+    if affected is not None:
+        return dg.RunRequest(job_name=RECOMPUTE, tags=flow.window.select(affected.first, affected.last).tags())
+    if learnt_before(store, session):
+        return dg.RunRequest(job_name=TRAINING_SET, partition_key=session.label())
     return None
 
 
-def out_of_date(store: Store, session: Session) -> DueMinutes | None:
+def _waits(instance: dg.DagsterInstance, now: Now) -> str | None:
+    """Why nothing is requested again yet: the newest run failed a short while ago."""
+    ended = [
+        record.end_time or 0.0
+        for job in (RECOMPUTE, TRAINING_SET)
+        for record in instance.get_run_records(
+            dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.FAILURE]), limit=1
+        )
+    ]
+    since = timedelta(seconds=now.wall().timestamp() - max(ended, default=0.0))
+    return f"It is requested again in {WAIT_AFTER_FAILURE - since}." if since < WAIT_AFTER_FAILURE else None
+
+
+def out_of_date(store: Store, session: Session, tickers: Sequence[str]) -> DueMinutes | None:
     """The minutes of a session that were made from bars that have been revised since. Raises StoreError.
 
-    A minute that has come through the first of the flow and not through the last is a run's at work, or a failed one's.
+    tickers: those that are made again; rows of others stay as they are. A minute that has come through the first of
+    the flow and not through the last is a run's at work, or a failed one's.
     """
-    bars = _of(store, RAW_PRICES.name, session, ("session", "minute", "fetched_at"))
-    first_made, last_made = (_of(store, name, session, ("session", "minute", BARS_FETCHED_AT)) for name in MADE)
+    bars = _of(store, RAW_PRICES.name, session, ("session", "minute", "ticker", "reason", "fetched_at"))
+    bars = bars.filter(pc.is_in(bars["ticker"], pa.array(list(tickers))))
+    first_made, last_made = (
+        rows.filter(pc.is_in(rows["ticker"], pa.array(list(tickers))))
+        for rows in (_of(store, name, session, ("session", "minute", "ticker", BARS_FETCHED_AT)) for name in MADE)
+    )
     newest = pc.max(last_made["minute"])
     first_made = first_made.filter(pc.less_equal(first_made["minute"], newest))
     found = [due for rows in (first_made, last_made) if (due := affected_minutes(bars, rows)) is not None]
@@ -95,10 +123,11 @@ def out_of_date(store: Store, session: Session) -> DueMinutes | None:
 
 
 def learnt_before(store: Store, session: Session) -> bool:
-    """Whether the session's training set was made from bars that have been revised since. Raises StoreError."""
-    bars = _of(store, RAW_PRICES.name, session, ("fetched_at",))
+    """Whether the session's training set was made of features that have been made again since. Raises StoreError."""
+    made = _of(store, FEATURE_ROWS.name, session, (BARS_FETCHED_AT,))
     learnt = _of(store, TRAINING_SET, session, (BARS_FETCHED_AT,))
-    return bool(learnt.num_rows) and pc.max(bars["fetched_at"]).as_py() > pc.max(learnt[BARS_FETCHED_AT]).as_py()
+    newest = pc.max(made[BARS_FETCHED_AT]).as_py()
+    return bool(learnt.num_rows) and newest is not None and newest > pc.max(learnt[BARS_FETCHED_AT]).as_py()
 
 
 def _of(store: Store, table: str, session: Session, columns: Sequence[str]) -> pa.Table:

@@ -10,6 +10,7 @@ import dagster as dg
 
 from stockpick_assets.ask_again import again
 from stockpick_assets.assets.flow import Flow
+from stockpick_assets.core.answers import BACKFILL_LAG
 from stockpick_assets.core.due import due_sweep
 from stockpick_assets.core.market_hours import last_closed_minute
 from stockpick_assets.core.schemas import RAW_PRICES
@@ -47,14 +48,15 @@ def sweep_sensor(flow: Flow) -> dg.SensorDefinition:
         begun = [session for session in flow.window.sessions if session.open <= market and session.date in held]
         swept = {session.label(): swept.get(session.label(), market) for session in begun}
         session = due_sweep(begun, swept, market)
-        last = last_closed_minute(session, market, flow.bar_delay) if session else None
+        # The newest minutes are the live run's, before which a sweep's requests would go as if they were.
+        last = last_closed_minute(session, market - BACKFILL_LAG, flow.bar_delay) if session else None
         requests: list[dg.RunRequest] = []
         said = "Every recent session was compared with the source lately."
         if session is not None and last is not None:
             if context.instance.get_runs_count(dg.RunsFilter(job_name=ASK_AGAIN, statuses=IN_PROGRESS)):
                 said = f"A run of {ASK_AGAIN} is at work; {session.label()} comes after it."
             else:
-                requests = [again(session.open, last, unexplained=False)]
+                requests = [again(session.open, last)]
                 swept[session.label()] = market
         cursor = json.dumps({label: at.isoformat() for label, at in swept.items()})
         return dg.SensorResult(run_requests=requests, skip_reason=None if requests else said, cursor=cursor)

@@ -18,6 +18,7 @@ from stockpick_assets_tests.picks import minute, pick, table
 from stockpick_assets_tests.rows import SESSION, bars, scores
 
 LATER = SESSION.close + timedelta(hours=3)
+WALL = LATER + timedelta(days=10)
 BAR = {"open": 10.0, "high": 11.0, "low": 9.0, "close": 10.5, "volume": 100.0}
 FETCHED = SESSION.open + timedelta(minutes=1)
 
@@ -43,12 +44,12 @@ def rows(*answers: Mapping[str, Any]) -> pa.Table:
 
 
 def kept(new: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
-    return bool(new_versions(rows(new), rows(stored), LATER).num_rows)
+    return bool(new_versions(rows(new), rows(stored), LATER, WALL).num_rows)
 
 
 def test_a_minute_that_has_no_row_yet_is_kept_whatever_its_answer() -> None:
     every = rows(*(answer(reason, index) for index, reason in enumerate(Reason)))
-    assert new_versions(every, RAW_PRICES.empty(), LATER).equals(every)
+    assert new_versions(every, RAW_PRICES.empty(), LATER, WALL).equals(every)
 
 
 @pytest.mark.parametrize("column", [*BAR, "split"])
@@ -74,8 +75,18 @@ def test_a_final_reason_is_never_replaced_by_one_that_is_not(new: Reason, stored
 
 
 def test_a_version_that_replaces_another_was_known_when_it_was_answered_and_a_first_one_as_it_says() -> None:
-    new = new_versions(rows(answer("present", 0, close=10.25), answer("present", 1)), rows(answer("present")), LATER)
+    both = rows(answer("present", 0, close=10.25), answer("present", 1))
+    new = new_versions(both, rows(answer("present")), LATER, WALL)
     assert new["known_at"].to_pylist() == [LATER, FETCHED]
+    assert new["fetched_at"].to_pylist() == [WALL, FETCHED]
+
+
+def test_a_volume_that_was_withheld_is_not_released_by_the_same_answer_and_is_by_another() -> None:
+    stored = answer("present", volume=None, detail="session volume: volume 100")
+    assert not kept(answer("present"), stored)
+    assert kept(answer("present", volume=101.0), stored)
+    assert kept(answer("present", close=10.25), stored)
+    assert kept(answer("present"), answer("present", volume=None))
 
 
 def test_a_row_is_as_new_as_the_newest_bar_of_any_ticker_up_to_its_minute() -> None:
@@ -103,6 +114,17 @@ def test_a_revision_touches_its_minute_and_every_later_one_that_was_made(revised
     after = pa.concat_tables([before, bars(1, start=revised, tickers=("AMD",), fetched_at=LATER)])
     expected = DueMinutes(minute(revised), minute(made - 1)) if revised < made else None
     assert affected_minutes(after, rows_made) == expected
+
+
+def test_what_turned_out_to_have_no_bar_touches_nothing() -> None:
+    made = stamped(scores(3).drop_columns([BARS_FETCHED_AT]), bars(3))
+    answers = rows(answer("pending", 1), answer("no_trade", 2, fetched_at=LATER))
+    assert affected_minutes(pa.concat_tables([bars(3), answers]), made) is None
+
+
+def test_the_first_bar_of_a_session_touches_what_was_made_without_one() -> None:
+    made = stamped(scores(3).drop_columns([BARS_FETCHED_AT]), rows(answer("pending")))
+    assert affected_minutes(bars(1, start=1, fetched_at=LATER), made) == DueMinutes(minute(1), minute(2))
 
 
 def test_nothing_is_touched_where_nothing_was_made() -> None:

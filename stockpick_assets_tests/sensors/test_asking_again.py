@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -13,10 +13,10 @@ import pyarrow as pa
 import pytest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from stockpick_assets.ask_again import ask_again_job
+from stockpick_assets.ask_again import OP, ask_again_job
 from stockpick_assets.checks import CHECKS
 from stockpick_assets.core.due import FIRST_WAIT, SWEEP_OPEN_EVERY
-from stockpick_assets.core.market_hours import MINUTE, Session
+from stockpick_assets.core.market_hours import MINUTE, Session, session_before
 from stockpick_assets.core.schemas import BARS_FETCHED_AT, FEATURE_ROWS, SCORES, TRAINING_SET
 from stockpick_assets.core.versions import stamped
 from stockpick_assets.jobs import ASK_AGAIN, RECOMPUTE, jobs
@@ -120,12 +120,12 @@ def test_minutes_without_a_final_reason_are_asked_for_again_of_the_tickers_that_
     store.append("raw_prices", pa.concat_tables([bars(COUNT, tickers=("AAPL", "AMD")), unanswered(4, "NVDA", 10)]), {})
     requests, said, cursor = tick(heal_sensor(FLOW), store, instance)
     assert requests == []
-    assert said.startswith("4 minutes of 2026-11-20 have no final reason and are asked for again from")
+    assert said.startswith("4 minutes of 1 tickers in 2026-11-20 have no final reason and are asked for again from")
     (request,), _, cursor = tick(heal_sensor(FLOW), store, instance, NOW + FIRST_WAIT, cursor)
     source = Answering()
     assert run(request, store, source, instance).success
-    assert source.asked == [(minute(10), minute(13), ("NVDA",))]
-    healed = store.read("raw_prices", from_ticker="NVDA")
+    assert source.asked == [(SESSION.open, minute(13), ("NVDA",))]
+    healed = store.read("raw_prices", from_ticker="NVDA", first=minute(10))
     assert healed["reason"].to_pylist() == ["present"] * 4
     assert healed["known_at"].to_pylist() == [NOW] * 4
     assert tick(heal_sensor(FLOW), store, instance, NOW + FIRST_WAIT, cursor)[1] == (
@@ -143,7 +143,24 @@ def test_what_is_asked_for_in_vain_is_asked_for_less_and_less_often(store: Store
     gaps = [later - earlier for earlier, later in pairwise(asked)]
     assert 4 <= len(asked) <= 40
     assert max(gaps) > timedelta(minutes=4)
-    assert json.loads(cursor or "")["plans"]["2026-11-20"]["attempts"] == len(asked)
+    assert json.loads(cursor or "")["plans"]["2026-11-20"]["NVDA"]["attempts"] == len(asked)
+
+
+def test_a_ticker_that_is_asked_in_vain_does_not_keep_another_waiting(
+    store: Store, instance: dg.DagsterInstance
+) -> None:
+    store.append("raw_prices", unanswered(4, "NVDA"), {})
+    cursor, market = None, NOW
+    for _ in range(240):
+        _, _, cursor = tick(heal_sensor(FLOW), store, instance, market, cursor)
+        market += timedelta(seconds=15)
+    store.append("raw_prices", unanswered(1, "AMD", 20), {})
+    asked: list[str] = []
+    for _ in range(5):
+        requests, _, cursor = tick(heal_sensor(FLOW), store, instance, market, cursor)
+        asked += [ticker for one in requests for ticker in one.run_config["ops"][OP]["config"]["tickers"]]
+        market += timedelta(seconds=15)
+    assert "AMD" in asked
 
 
 def test_the_same_store_is_looked_at_once(store: Store, instance: dg.DagsterInstance) -> None:
@@ -176,12 +193,12 @@ def test_a_sweep_adds_a_version_of_each_revised_bar_and_says_how_many(
     source = Answering()
     result = run(request, store, source, instance)
     assert result.success
-    assert source.asked == [(SESSION.open, minute(COUNT - 1), TICKERS)]
+    assert source.asked == [(SESSION.open, minute(COUNT - 6), TICKERS)]
     assert store.read("raw_prices", every_version=True).num_rows == COUNT * len(TICKERS) + 4
     (observed,) = [event.asset_observation_data for event in result.get_asset_observation_events()]
     metadata = observed.asset_observation.metadata
     assert metadata["new versions"].value == 2
-    assert metadata["minutes"].value == COUNT * len(TICKERS)
+    assert metadata["minutes"].value == (COUNT - 5) * len(TICKERS)
     assert tick(sweep_sensor(FLOW), store, instance, cursor=cursor)[0] == []
     assert len(tick(sweep_sensor(FLOW), store, instance, NOW + SWEEP_OPEN_EVERY, cursor)[0]) == 1
 
@@ -237,13 +254,10 @@ def test_a_revision_has_its_minute_and_the_later_ones_made_again_and_no_others(
 def test_what_was_made_again_is_up_to_date(store: Store, instance: dg.DagsterInstance) -> None:
     filled(store)
     revise(store, 12)
-    newest = store.read("raw_prices")
-    for table in ("features", "scores"):
-        again = stamped(made(table, COUNT).drop_columns([BARS_FETCHED_AT]), newest)
-        store.replace(table, again, f"session = '{SESSION.date}'", {})
+    make_again(store, "features", "scores")
     requests, said, cursor = tick(recompute_sensor(FLOW, jobs(FLOW)), store, instance)
     assert (requests, said) == ([], "Nothing is out of date.")
-    assert set(json.loads(cursor or "")) == {SESSION.label()}
+    assert set(json.loads(cursor or "")["current"]) == {SESSION.label()}
 
 
 def test_a_minute_that_is_still_on_its_way_through_the_flow_is_left_to_its_run(
@@ -266,36 +280,86 @@ def test_what_either_end_of_the_flow_was_made_of_before_a_revision_is_made_again
     filled(store)
     revise(store, 12)
     ahead = "scores" if behind == "features" else "features"
-    again = stamped(made(ahead, COUNT).drop_columns([BARS_FETCHED_AT]), store.read("raw_prices"))
-    store.replace(ahead, again, f"session = '{SESSION.date}'", {})
+    make_again(store, ahead)
     assert len(tick(recompute_sensor(FLOW, jobs(FLOW)), store, instance)[0]) == 1
 
 
 def test_a_training_set_that_was_learnt_from_bars_revised_since_is_made_again_after_the_minutes(
     store: Store, instance: dg.DagsterInstance
 ) -> None:
-    store.append("raw_prices", bars(COUNT, tickers=TICKERS), {})
+    filled(store)
     store.append("training_set", made("training_set", COUNT), {})
     sensor = recompute_sensor(FLOW, jobs(FLOW))
     assert tick(sensor, store, instance)[0] == []
     revise(store, 12)
     (request,), _, _ = tick(sensor, store, instance)
+    assert request.job_name == RECOMPUTE
+    make_again(store, "features", "scores")
+    (request,), _, _ = tick(sensor, store, instance)
     assert (request.job_name, request.partition_key) == ("training_set", SESSION.label())
+    make_again(store, "training_set")
+    assert tick(sensor, store, instance)[0] == []
 
 
-def test_a_run_at_work_is_waited_for_and_after_one_that_failed_a_while_passes(
+def test_rows_of_a_ticker_that_has_left_the_window_are_left_as_they_are(
+    store: Store, instance: dg.DagsterInstance
+) -> None:
+    filled(store)
+    revise(store, 12)
+    rest = replace(FLOW, window=replace(FLOW.window, tickers=("AAPL", "NVDA")))
+    assert tick(recompute_sensor(rest, jobs(rest)), store, instance)[0] == []
+
+
+def test_a_run_at_work_is_waited_for_and_one_that_changed_nothing_is_requested_again_after_a_while(
     store: Store, instance: dg.DagsterInstance
 ) -> None:
     filled(store)
     revise(store, 12)
     sensor = recompute_sensor(FLOW, jobs(FLOW))
+    (_,), _, cursor = tick(sensor, store, instance)
     run = instance.add_run(dg.DagsterRun(job_name=RECOMPUTE, status=dg.DagsterRunStatus.STARTED))
-    assert tick(sensor, store, instance)[1] == f"Run {run.run_id[:8]} of {RECOMPUTE} is still at work."
+    assert tick(sensor, store, instance, cursor=cursor)[1] == f"A run of {RECOMPUTE} is still at work."
     instance.report_run_failed(run)
     (record,) = instance.get_run_records()
     assert record.end_time is not None
     failed = at(NOW).clock.at(datetime.fromtimestamp(record.end_time, UTC))
-    requests, said, _ = tick(sensor, store, instance, failed + MINUTE)
+    requests, said, cursor = tick(sensor, store, instance, failed + MINUTE, cursor)
     assert requests == []
-    assert f"{RECOMPUTE} failed; the next is requested in 0:04" in said
-    assert len(tick(sensor, store, instance, failed + WAIT_AFTER_FAILURE + MINUTE)[0]) == 1
+    assert "is out of date, and the run that was to mend it changed nothing. It is requested again in 0:04" in said
+    assert len(tick(sensor, store, instance, failed + WAIT_AFTER_FAILURE + MINUTE, cursor)[0]) == 1
+
+
+def test_a_session_that_cannot_be_mended_keeps_no_other_waiting(store: Store, instance: dg.DagsterInstance) -> None:
+    earlier = session_before(SESSION)
+    both = replace(FLOW, window=replace(FLOW.window, sessions=(earlier, SESSION)))
+    filled(store)
+    day = (SESSION.open - earlier.open) // MINUTE * MINUTE
+    for table in ("raw_prices", "features", "scores"):
+        store.append(table, moved(store.read(table), day), {})
+    revise(store, 12)
+    store.append(
+        "raw_prices",
+        moved(store.read("raw_prices", first=minute(12), last=minute(12), from_ticker="AMD", to_ticker="AMD"), day),
+        {},
+    )
+    sensor = recompute_sensor(both, jobs(both))
+    (first,), _, cursor = tick(sensor, store, instance)
+    (second,), _, _ = tick(sensor, store, instance, cursor=cursor)
+    sessions = [request.tags["dagster/asset_partition_range_start"][:10] for request in (first, second)]
+    assert sessions == [earlier.label(), SESSION.label()]
+
+
+def moved(rows: pa.Table, earlier: timedelta) -> pa.Table:
+    """The rows of a session as those of the one before."""
+    table = rows.replace_schema_metadata(None).to_pylist()
+    day = session_before(SESSION).date
+    return pa.Table.from_pylist(
+        [{**row, "session": day, "minute": row["minute"] - earlier} for row in table], schema=rows.schema
+    )
+
+
+def make_again(store: Store, *tables: str) -> None:
+    """What a run of the job recompute does to these tables."""
+    for table in tables:
+        again = stamped(made(table, COUNT).drop_columns([BARS_FETCHED_AT]), store.read("raw_prices"))
+        store.replace(table, again, f"session = '{SESSION.date}'", {})
