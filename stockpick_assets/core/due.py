@@ -61,14 +61,11 @@ def due_after_close(
     complete: bool,
     has_rows: Callable[[str, Session], bool],
 ) -> DueSession | None:
-    """The next daily work after a close: the universe of the session that follows, which waits for nothing; then the
-    closed session's training set, then the model of the one that follows.
+    """The next daily work after a close: the session's training set, then the model of the session that follows.
 
     complete: whether every minute of the closed session has been answered. has_rows: whether the table of that name
     holds the session.
     """
-    if not has_rows("universe", following):
-        return DueSession("universe", following)
     if not complete:
         return None
     if not has_rows("training_set", closed):

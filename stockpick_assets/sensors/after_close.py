@@ -1,5 +1,5 @@
-"""Requests the daily work once a session is over: the universe of the session that follows, the training set of the one
-that is over, then the model of the one that follows.
+"""Requests the daily work once a session is over: its training set, then the model of the session that follows; and
+beside them, as nothing is made of it, the universe of the session that follows.
 """
 
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from stockpick_assets.assets.flow import Flow
-from stockpick_assets.core.due import due_after_close, due_minutes
+from stockpick_assets.core.due import DueSession, due_after_close, due_minutes
 from stockpick_assets.core.market_hours import Session, minute_label
 from stockpick_assets.jobs import RETURN_MODEL, TRAINING_SET, UNIVERSE, AssetJob
 from stockpick_assets.resources.now import Now
@@ -15,44 +15,54 @@ from stockpick_assets.resources.tables import Tables
 from stockpick_assets.sensors.live import IN_PROGRESS, answered_minutes
 from stockpick_assets.store import Store, TableMissing
 
-DAILY = (UNIVERSE, TRAINING_SET, RETURN_MODEL)
+DAILY = (TRAINING_SET, RETURN_MODEL)
 
 
 def after_close_sensor(flow: Flow, jobs: Sequence[AssetJob]) -> dg.SensorDefinition:
     """The sensor `after_close`; of `jobs` it requests the daily ones."""
-    daily = [job for job in jobs if job.name in DAILY]
+    requested = [job for job in jobs if job.name in (UNIVERSE, *DAILY)]
 
     @dg.sensor(
         name="after_close",
-        jobs=daily,
+        jobs=requested,
         minimum_interval_seconds=15,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="After each close: the next session's universe, this one's training set, the next one's model.",
     )
-    def sensor(
-        context: dg.SensorEvaluationContext, tables: Tables, now: dg.ResourceParam[Now]
-    ) -> dg.SkipReason | dg.RunRequest:
+    def sensor(context: dg.SensorEvaluationContext, tables: Tables, now: dg.ResourceParam[Now]) -> dg.SensorResult:
         market = now.market()
         closed = [session for session in flow.window.sessions if session.close <= market]
         if not closed:
-            return dg.SkipReason(f"No session of the window has closed; it is {minute_label(market)} in New York.")
-        for job in DAILY:
-            if context.instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=IN_PROGRESS)):
-                return dg.SkipReason(f"A run of {job} is at work.")
+            said = f"No session of the window has closed; it is {minute_label(market)} in New York."
+            return dg.SensorResult(skip_reason=said)
         session, store = closed[-1], tables.store()
-        tickers = flow.universe.on(session.date)
-        answered = answered_minutes(store, session.date, tickers)
-        complete = due_minutes(session, answered, len(tickers), session.last_minute) is None
         following = flow.window.following(session)
-        due = due_after_close(session, following, complete, lambda table, day: has_session(store, table, day))
-        if due is None:
+        universe = None if has_session(store, UNIVERSE, following) else DueSession(UNIVERSE, following)
+        at_work = next((job for job in DAILY if _is_at_work(context.instance, job)), None)
+        due = None
+        if at_work:
+            said = f"A run of {at_work} is at work."
+        else:
+            tickers = flow.universe.on(session.date)
+            answered = answered_minutes(store, session.date, tickers)
+            complete = due_minutes(session, answered, len(tickers), session.last_minute) is None
+            due = due_after_close(session, following, complete, lambda table, day: has_session(store, table, day))
             state = "has its training set and model" if complete else "still has minutes without an answer"
-            return dg.SkipReason(f"Session {session.label()} {state}.")
-        # The key holds what the request is for, so that a failed run is asked for again only by a person.
-        label = due.session.label()
-        return dg.RunRequest(job_name=due.asset, partition_key=label, run_key=f"{flow.source} {due.asset} {label}")
+            said = f"Session {session.label()} {state}."
+        requests = [_request(flow.source, one) for one in (universe, due) if one]
+        return dg.SensorResult(run_requests=requests, skip_reason=None if requests else said)
 
     return sensor
+
+
+def _is_at_work(instance: dg.DagsterInstance, job: str) -> bool:
+    return instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=IN_PROGRESS)) > 0
+
+
+def _request(source: str, due: DueSession) -> dg.RunRequest:
+    # The key holds what the request is for, so that a failed run is asked for again only by a person.
+    label = due.session.label()
+    return dg.RunRequest(job_name=due.asset, partition_key=label, run_key=f"{source} {due.asset} {label}")
 
 
 def has_session(store: Store, table: str, session: Session) -> bool:

@@ -30,15 +30,16 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def tick(instance: dg.DagsterInstance, store: Store) -> tuple[str | None, str | None]:
-    """The job and partition that are requested a minute after the close; or none, and why."""
+def tick(instance: dg.DagsterInstance, store: Store) -> list[tuple[str | None, str | None]] | str | None:
+    """The jobs and partitions that are requested a minute after the close; or why there are none."""
     resources = {"tables": tables(Path(store.root)), "now": at(SESSION.close + MINUTE)}
     with dg.build_sensor_context(instance=instance, resources=resources) as context:
         answer = after_close_sensor(FLOW, jobs(FLOW))(context)
-    if isinstance(answer, dg.RunRequest):
-        return answer.job_name, answer.partition_key
-    assert isinstance(answer, dg.SkipReason)
-    return None, answer.skip_message
+    assert isinstance(answer, dg.SensorResult)
+    if answer.skip_reason:
+        return answer.skip_reason.skip_message
+    assert answer.run_requests
+    return [(request.job_name, request.partition_key) for request in answer.run_requests]
 
 
 def made(store: Store, table: str, session: object) -> None:
@@ -46,15 +47,33 @@ def made(store: Store, table: str, session: object) -> None:
     store.append(table, pa.Table.from_pylist([row], schema=TABLES[table].columns), {})
 
 
-def test_the_next_sessions_universe_waits_for_nothing_and_the_rest_for_every_minute(
+NEXT_UNIVERSE = ("universe", FOLLOWING.label())
+
+
+def test_the_training_set_waits_for_every_minute_and_the_next_sessions_model_for_the_training_set(
     instance: dg.DagsterInstance, store: Store
 ) -> None:
-    assert tick(instance, store) == ("universe", FOLLOWING.label())
     made(store, "universe", FOLLOWING.date)
-    assert tick(instance, store) == (None, f"Session {SESSION.label()} still has minutes without an answer.")
+    assert tick(instance, store) == f"Session {SESSION.label()} still has minutes without an answer."
     store.append("scores", scores(390, tickers=TICKERS), {})
-    assert tick(instance, store) == ("training_set", SESSION.label())
+    assert tick(instance, store) == [("training_set", SESSION.label())]
     made(store, "training_set", SESSION.date)
-    assert tick(instance, store) == ("return_model", FOLLOWING.label())
+    assert tick(instance, store) == [("return_model", FOLLOWING.label())]
     made(store, "return_model", FOLLOWING.date)
-    assert tick(instance, store) == (None, f"Session {SESSION.label()} has its training set and model.")
+    assert tick(instance, store) == f"Session {SESSION.label()} has its training set and model."
+
+
+def test_a_universe_that_cannot_be_made_keeps_nothing_else_from_being_made(
+    instance: dg.DagsterInstance, store: Store
+) -> None:
+    assert tick(instance, store) == [NEXT_UNIVERSE], "it waits for no minute"
+    store.append("scores", scores(390, tickers=TICKERS), {})
+    assert tick(instance, store) == [NEXT_UNIVERSE, ("training_set", SESSION.label())]
+    made(store, "training_set", SESSION.date)
+    assert tick(instance, store) == [NEXT_UNIVERSE, ("return_model", FOLLOWING.label())]
+    instance.add_run(dg.DagsterRun(job_name="universe", status=dg.DagsterRunStatus.STARTED))
+    assert tick(instance, store) == [NEXT_UNIVERSE, ("return_model", FOLLOWING.label())]
+    instance.add_run(dg.DagsterRun(job_name="return_model", status=dg.DagsterRunStatus.STARTED))
+    assert tick(instance, store) == [NEXT_UNIVERSE]
+    made(store, "universe", FOLLOWING.date)
+    assert tick(instance, store) == "A run of return_model is at work."
