@@ -21,9 +21,6 @@ TICKER = re.compile(r"\^?[A-Z0-9][A-Z0-9.=-]{0,14}")
 
 # From here to 2026-06-22 the record has, on each of the 37 days of a change, the members that a second one has.
 KNOWN_FROM = date(2020, 1, 1)
-# The index is made up anew each December: an older record lacks at least one of these changes.
-LONGEST_RECORD_AGE = timedelta(days=400)
-
 BESIDE = "beside the index, named in the settings"
 
 
@@ -87,13 +84,13 @@ class Universe:
     def entries(self, day: date, before: date) -> tuple[Entry, ...]:
         """The tickers of a session, and those that left it since the day `before`, in alphabetical order.
 
-        Raises UnknownMembership.
+        Of days before KNOWN_FROM nothing is known to have changed. Raises UnknownMembership.
         """
         if self.fixed:
             found = {ticker: Entry(ticker) for ticker in self.fixed}
         else:
             found = {ticker: Entry(ticker, name) for ticker, name in _names(day).items()}
-            found |= {entry.ticker: entry for entry in changes(before, day)}
+            found |= {entry.ticker: entry for entry in changes(max(before, KNOWN_FROM), day)}
         found |= {ticker: Entry(ticker, detail=BESIDE) for ticker in set(self.extra) - set(self.fixed or members(day))}
         return tuple(found[ticker] for ticker in sorted(found))
 
@@ -103,8 +100,21 @@ class Universe:
         return None if self.fixed else data_as_of()
 
     def is_outdated(self, day: date) -> bool:
-        """Whether the record ends so long before that day that it lacks a yearly change."""
-        return self.as_of is not None and day - self.as_of > LONGEST_RECORD_AGE
+        """Whether a yearly change that holds on that day is newer than the record."""
+        if self.as_of is None:
+            return False
+        return any(self.as_of < reconstituted(year) <= day for year in range(self.as_of.year, day.year + 1))
+
+
+def reconstituted(year: int) -> date:
+    """The day from which the index of that December holds: the Monday after the month's third Friday.
+
+    The record has a change on that day in each of the six years from 2020 to 2025. That it has none for long is no sign
+    of its age: between two changes up to 212 days went by.
+    """
+    first = date(year, 12, 1)
+    third_friday = first + timedelta(days=(4 - first.weekday()) % 7 + 14)
+    return third_friday + timedelta(days=3)
 
 
 def members(day: date) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from stockpick_assets.core.universe import (
     checked_tickers,
     data_as_of,
     members,
+    reconstituted,
     recorded_tickers,
 )
 
@@ -106,9 +107,18 @@ def test_named_tickers_replace_the_index_and_further_ones_extend_it() -> None:
     assert (Universe(fixed=("AAPL",)).as_of, extended.as_of) == (None, data_as_of())
 
 
-def test_a_record_that_must_lack_a_yearly_change_is_outdated() -> None:
-    assert not Universe().is_outdated(data_as_of() + timedelta(days=400))
-    assert Universe().is_outdated(data_as_of() + timedelta(days=401))
+def test_the_index_is_made_up_anew_on_the_monday_after_the_third_friday_of_december() -> None:
+    reconstitutions = [reconstituted(year) for year in range(2020, data_as_of().year)]
+    assert reconstitutions[:2] == [date(2020, 12, 21), date(2021, 12, 20)]
+    assert all(changes(day - timedelta(days=1), day) for day in reconstitutions)
+
+
+def test_a_record_is_outdated_from_the_first_yearly_change_that_it_lacks() -> None:
+    coming = next(day for year in range(2026, 2100) if (day := reconstituted(year)) > data_as_of())
+    assert not Universe().is_outdated(data_as_of() - timedelta(days=1000))
+    assert not Universe().is_outdated(coming - timedelta(days=1))
+    assert Universe().is_outdated(coming)
+    assert Universe().is_outdated(coming + timedelta(days=1000))
     assert not Universe(fixed=("AAPL",)).is_outdated(date.max)
 
 
@@ -129,6 +139,15 @@ def test_a_session_lists_its_tickers_and_those_that_left_with_it() -> None:
     assert entries["BRK-B"] == Entry("BRK-B", detail=BESIDE)
     assert entries["META"].change is entries["FB"].change is Change.RENAMED
     assert {ticker for ticker, entry in entries.items() if not entry.member} == {"FB"}
+
+
+def test_of_the_first_session_on_record_nothing_is_known_to_have_changed() -> None:
+    first, before = date(2020, 1, 2), date(2019, 12, 31)
+    entries = Universe().entries(first, before)
+    assert tuple(entry.ticker for entry in entries) == members(first)
+    assert {entry.change for entry in entries} == {None}
+    with pytest.raises(UnknownMembership, match="on 2019-12-31 is not recorded"):
+        Universe().entries(before, date(2019, 12, 30))
 
 
 def test_a_ticker_that_left_the_index_and_is_asked_for_beside_it_is_a_member() -> None:
