@@ -82,7 +82,7 @@ def test_a_run_over_history_asks_for_the_members_of_each_day(market: SimulatedMa
     assert (min(closed), len(closed)) == (minute_from_label("2026-04-17 12:00"), 240)
     assert {row["detail"] for row in rows if row["minute"] in closed} == {
         "unscheduled closing: 2026-04-17 12:00-16:00",
-        "no member of the NASDAQ-100 on 2026-04-17",
+        "not in the universe of 2026-04-17",
     }
     key = dg.AssetCheckKey(RAW_PRICES, "every_minute_is_answered")
     record = market.instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]

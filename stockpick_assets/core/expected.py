@@ -37,7 +37,7 @@ def answers(
     known: list[pa.Table] = []
     if strangers:
         unlisted = replace(request, tickers=strangers)
-        known.append(_known(source, unlisted, Reason.NOT_LISTED, f"no member of the NASDAQ-100 on {day}"))
+        known.append(_known(source, unlisted, Reason.NOT_LISTED, f"not in the universe of {day}"))
     for closing in closings:
         inside = [minute for minute in minutes if closing.contains(minute)]
         minutes = [minute for minute in minutes if not closing.contains(minute)]

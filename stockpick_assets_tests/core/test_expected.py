@@ -62,7 +62,7 @@ def test_a_ticker_that_is_no_member_that_day_is_not_asked_for_and_says_so() -> N
     assert reasons(rows, "TEAM") == ["not_listed"] * 390
     assert reasons(rows, "SNDK") == reasons(rows, "AAPL") == ["present"] * 390
     stranger = rows.to_pylist()[2]
-    assert (stranger["ticker"], stranger["detail"]) == ("TEAM", "no member of the NASDAQ-100 on 2026-04-20")
+    assert (stranger["ticker"], stranger["detail"]) == ("TEAM", "not in the universe of 2026-04-20")
     assert stranger["fetched_at"] == LATER and stranger["backfilled"]
     assert stranger["known_at"] == SESSION.open + MINUTE + timedelta(minutes=5)
     assert rows.schema.equals(RAW_PRICES.columns)
@@ -82,6 +82,12 @@ def test_named_tickers_are_asked_for_on_any_day() -> None:
     answers("yahoo", whole(), Universe(fixed=TICKERS), (), source)
     answers("yahoo", whole(), Universe(extra=("TEAM",)), (), source)
     assert source.tickers == [TICKERS, TICKERS]
+
+
+def test_of_a_ticker_that_the_settings_do_not_name_nothing_is_said_of_the_index() -> None:
+    rows = answers("yahoo", whole(("AAPL",)), Universe(fixed=("TEAM",)), (), Source())
+    assert reasons(rows, "AAPL") == ["not_listed"] * 390
+    assert set(rows["detail"].to_pylist()) == {"not in the universe of 2026-04-20"}
 
 
 def test_nothing_is_asked_where_everything_is_known() -> None:
