@@ -140,6 +140,19 @@ def test_no_module_is_longer_than_a_reader_can_hold() -> None:
     assert {path: lines for path, lines in lengths.items() if lines > MOST_LINES} == {}
 
 
+def test_every_name_is_imported_from_the_module_that_defines_it() -> None:
+    """Or from its package's `__init__.py`, which exports it; a module that hands names on would hide who uses what."""
+    modules = dict(_modules(*PRODUCT, "stockpick_assets_tests", "bench"))
+    defined = {path: _defined(ast.parse(text)) for path, text in modules.items()}
+    found = [
+        f"{path}:{line} imports {name} from {origin}, which does not define it"
+        for path, text in modules.items()
+        for line, origin, name in _imported(path, ast.parse(text))
+        if (source := f"{origin.replace('.', '/')}.py") in modules and name not in defined[source]
+    ]
+    assert not found, "\n".join(found)
+
+
 @pytest.mark.parametrize("boundary", BOUNDARIES, ids=lambda boundary: boundary.because)
 def test_a_boundary_guards_something_and_names_what_exists(boundary: Boundary) -> None:
     """A folder that was renamed, or a library that was dropped, would leave a rule that can never fail."""
@@ -260,6 +273,27 @@ def _names_used(path: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
             first, *rest = ast.unparse(node).split(".")
             if first in known:
                 yield node.lineno, ".".join([known[first], *rest])
+
+
+def _imported(path: str, tree: ast.Module) -> Iterator[tuple[int, str, str]]:
+    """Line, module and name of all that `from … import` takes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield node.lineno, _origin(path, node), alias.name
+
+
+def _defined(tree: ast.Module) -> set[str]:
+    """The names that a module makes: its classes, functions and assignments, and what it imports by another name."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.alias) and node.asname:
+            names.add(node.asname)
+    return names
 
 
 def _origin(path: str, node: ast.ImportFrom) -> str:

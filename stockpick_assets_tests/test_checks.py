@@ -8,7 +8,8 @@ import dagster as dg
 import pytest
 
 from stockpick_assets.checks import CHECKS, checked
-from stockpick_assets.core.answers import Failure, Request, no_bars, raw_prices
+from stockpick_assets.core.answers import Request, raw_prices
+from stockpick_assets.core.bars import Failure, no_bars
 from stockpick_assets.core.market_hours import MINUTE, session_on
 from stockpick_assets.core.reasons import Reason
 from stockpick_assets.partitions import Window

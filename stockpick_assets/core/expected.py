@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from stockpick_assets.core.answers import Failure, Request, raw_prices
+from stockpick_assets.core.answers import Request, raw_prices
+from stockpick_assets.core.bars import Failure
 from stockpick_assets.core.closings import Closing
 from stockpick_assets.core.grid import Grid
 from stockpick_assets.core.market_hours import MINUTE

@@ -15,7 +15,8 @@ from functools import lru_cache
 import numpy as np
 import pyarrow as pa
 
-from stockpick_assets.core.answers import Bars, Failure, Request, raw_prices
+from stockpick_assets.core.answers import Request, raw_prices
+from stockpick_assets.core.bars import Bars, Failure
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import MINUTE, Session, last_session_begun, session_before, sessions_until
 from stockpick_assets.core.reasons import Reason

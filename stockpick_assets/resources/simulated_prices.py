@@ -14,7 +14,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from stockpick_assets.core.answers import Numbers
+from stockpick_assets.core.bars import Numbers
 from stockpick_assets.core.market_hours import Session, session_before
 
 FOUNDED = date(2010, 1, 4)

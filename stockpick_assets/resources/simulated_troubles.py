@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from stockpick_assets.core.answers import Bars, Failure, Minutes, Numbers
+from stockpick_assets.core.bars import Bars, Failure, Minutes, Numbers
 from stockpick_assets.core.market_hours import Session
 from stockpick_assets.core.reasons import Reason
 from stockpick_assets.resources.simulated_prices import Trading

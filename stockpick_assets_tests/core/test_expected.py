@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stockpick_assets.core.answers import Bars, Request, raw_prices
+from stockpick_assets.core.answers import Request, raw_prices
+from stockpick_assets.core.bars import Bars
 from stockpick_assets.core.closings import Closing
 from stockpick_assets.core.expected import answers
 from stockpick_assets.core.market_hours import MINUTE, NEW_YORK, NotASession, session_on

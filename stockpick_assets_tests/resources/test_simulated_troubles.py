@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stockpick_assets.core.answers import Numbers
+from stockpick_assets.core.bars import Numbers
 from stockpick_assets.core.market_hours import MINUTE, Session, session_on, sessions_between
 from stockpick_assets.core.reasons import Reason
 from stockpick_assets.core.universe import NASDAQ_100
