@@ -15,7 +15,7 @@ from stockpick_assets.core.quality import (
     COVERAGE_FLOOR,
     SILENCE_LIMIT,
     VOLUME_LIMIT,
-    Answers,
+    AnswerMatrix,
     Finding,
     answered,
     believed,
@@ -32,7 +32,7 @@ class Check:
     """A check of raw_prices. An error is what is asked for again; a warning is for a person to look at."""
 
     name: str
-    find: Callable[[Answers], Finding]
+    find: Callable[[AnswerMatrix], Finding]
     severity: dg.AssetCheckSeverity
     description: str
 
@@ -80,7 +80,7 @@ def checks(flow: Flow) -> list[dg.AssetCheckSpec]:
 
 def checked(rows: pa.Table, selection: Selection) -> Iterator[dg.AssetCheckResult]:
     """The result of every check, of the rows that answer a run's selection."""
-    answers = Answers.of(rows, selection.tickers, selection.minutes())
+    answers = AnswerMatrix.of(rows, selection.tickers, selection.minutes())
     for check in CHECKS:
         found = check.find(answers)
         yield dg.AssetCheckResult(

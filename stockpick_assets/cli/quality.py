@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import NEW_YORK, Session, minute_label, session_on
 from stockpick_assets.core.messages import one_line
-from stockpick_assets.core.quality import Answers
+from stockpick_assets.core.quality import AnswerMatrix
 from stockpick_assets.core.schemas import RAW_PRICES
 from stockpick_assets.core.session_quality import (
     Remark,
@@ -57,7 +57,7 @@ def quality(context: click.Context, session: datetime | None, ticker: str | None
                 f"its {len(tickers)} tickers run from {tickers[0]} to {tickers[-1]}"
             )
         tickers = [ticker.upper()]
-    answers = Answers.of(rows, tickers, expected_minutes(chosen, pc.max(rows["minute"]).as_py(), now))
+    answers = AnswerMatrix.of(rows, tickers, expected_minutes(chosen, pc.max(rows["minute"]).as_py(), now))
     found = session_quality(answers, versions)
     said = remarks(answers, tickers[0]) if ticker else None
     show = to_json if as_json else to_text

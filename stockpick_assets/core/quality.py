@@ -48,7 +48,7 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Answers:
+class AnswerMatrix:
     """The newest row of each expected minute × ticker, laid out as a matrix of minutes × tickers.
 
     minutes: ascending. rows: of `raw_prices`, with the columns that were read. places: the number of each one's row, -1
@@ -62,7 +62,7 @@ class Answers:
     words: Indices
 
     @classmethod
-    def of(cls, rows: pa.Table, tickers: Sequence[str], minutes: Iterable[datetime]) -> "Answers":
+    def of(cls, rows: pa.Table, tickers: Sequence[str], minutes: Iterable[datetime]) -> "AnswerMatrix":
         """Hold the newest rows of `raw_prices` (ticker, minute and reason at least) against what was expected.
 
         Rows of other tickers or minutes are not looked at; of a repeated one the last counts. A row whose reason is
@@ -149,11 +149,11 @@ class Coverage:
 
 
 def coverage(rows: pa.Table, tickers: Sequence[str], minutes: Iterable[datetime]) -> Coverage:
-    """What became of the expected minutes, of the newest rows of `raw_prices`: see `Answers.of`."""
-    return coverage_of(Answers.of(rows, tickers, minutes))
+    """What became of the expected minutes, of the newest rows of `raw_prices`: see `AnswerMatrix.of`."""
+    return coverage_of(AnswerMatrix.of(rows, tickers, minutes))
 
 
-def coverage_of(answers: Answers) -> Coverage:
+def coverage_of(answers: AnswerMatrix) -> Coverage:
     """What became of the expected minutes."""
     return Coverage(answers.words.size, answers.counts(), _by_ticker(answers, answers.unexplained))
 
@@ -167,7 +167,7 @@ class Finding:
     numbers: Mapping[str, float]
 
 
-def answered(answers: Answers) -> Finding:
+def answered(answers: AnswerMatrix) -> Finding:
     """Every expected minute has a bar, or a final reason for having none."""
     found = coverage_of(answers)
     unexplained = sum(map(len, found.unexplained.values()))
@@ -176,7 +176,7 @@ def answered(answers: Answers) -> Finding:
     )
 
 
-def covered(answers: Answers) -> Finding:
+def covered(answers: AnswerMatrix) -> Finding:
     """In every minute at least COVERAGE_FLOOR of the listed tickers have a bar, or all but FEW."""
     listed, present = answers.listed.sum(axis=1), answers.present.sum(axis=1)
     thin = (listed - present > FEW) & (present < COVERAGE_FLOOR * listed)
@@ -200,7 +200,7 @@ def covered(answers: Answers) -> Finding:
     return Finding(not thin.any(), text, numbers)
 
 
-def sized(answers: Answers) -> Finding:
+def sized(answers: AnswerMatrix) -> Finding:
     """At most VOLUME_LIMIT of the bars, of all and of each ticker's, or FEW, have a volume that is withheld or zero."""
     present, withheld, unsized = answers.present, answers.withheld, answers.unsized
     bars, zero = int(present.sum()), int((unsized & ~withheld).sum())
@@ -221,7 +221,7 @@ def sized(answers: Answers) -> Finding:
     return Finding(passed, text, numbers | _as_numbers(rules))
 
 
-def believed(answers: Answers) -> Finding:
+def believed(answers: AnswerMatrix) -> Finding:
     """No bar is quarantined."""
     quarantined = answers.words == _QUARANTINED
     numbers = {"bars": int(answers.present.sum()), "quarantined": int(quarantined.sum())}
@@ -233,7 +233,7 @@ def believed(answers: Answers) -> Finding:
     return Finding(False, text, numbers | _as_numbers(rules))
 
 
-def fresh(answers: Answers) -> Finding:
+def fresh(answers: AnswerMatrix) -> Finding:
     """No ticker that usually trades, and not all of them together, are without a bar for SILENCE_LIMIT ticker-minutes.
 
     A bar that is quarantined was heard as well. A ticker of which a run has no bar is taken for one that usually
@@ -263,7 +263,7 @@ def fresh(answers: Answers) -> Finding:
     return Finding(int(rest.sum()) < SILENCE_LIMIT and not stale.any(), text, numbers)
 
 
-def _rules(answers: Answers, chosen: Flags) -> Counter[str]:
+def _rules(answers: AnswerMatrix, chosen: Flags) -> Counter[str]:
     """How many of the chosen places broke each rule: their details begin with its name."""
     details = answers.rows["detail"].take(answers.places[chosen]).to_pylist()
     return Counter(_rule_of(detail or "") for detail in details)
@@ -297,7 +297,7 @@ def _newest(heard: Flags) -> int:
     return int(np.flatnonzero(heard)[-1]) if heard.any() else -1
 
 
-def _by_ticker(answers: Answers, chosen: Flags) -> dict[str, tuple[datetime, ...]]:
+def _by_ticker(answers: AnswerMatrix, chosen: Flags) -> dict[str, tuple[datetime, ...]]:
     """By ticker, the minutes of the chosen places."""
     return {
         answers.tickers[place]: tuple(answers.minutes[minute] for minute in np.flatnonzero(chosen[:, place]))
@@ -321,6 +321,6 @@ def _few(texts: Sequence[str], things: str) -> str:
     return "; ".join([*texts[:_NAMED], *([f"{more} more {things}"] if more > 0 else [])])
 
 
-def _silence(answers: Answers, newest: int, since: int) -> str:
+def _silence(answers: AnswerMatrix, newest: int, since: int) -> str:
     """When the newest bar was, by its minute's place, and for how many minutes there has been none."""
     return f"{minute_label(answers.minutes[newest])}, {since} min old" if newest >= 0 else f"none in {since} min"

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from stockpick_assets.core.answers import BACKFILL_LAG
 from stockpick_assets.core.market_hours import Session, last_closed_minute
-from stockpick_assets.core.quality import FINAL, Answers
+from stockpick_assets.core.quality import FINAL, AnswerMatrix
 from stockpick_assets.core.reasons import Reason
 
 _THINNEST = 5
@@ -84,7 +84,7 @@ def expected_minutes(session: Session, newest: datetime | None, now: datetime) -
     return [minute for minute in session.minutes().to_pydatetime() if last is not None and minute <= last]
 
 
-def session_quality(answers: Answers, versions: pa.Table) -> SessionQuality:
+def session_quality(answers: AnswerMatrix, versions: pa.Table) -> SessionQuality:
     """What became of the session's minutes.
 
     versions: ticker and minute of every stored row of the session.
@@ -109,7 +109,7 @@ def session_quality(answers: Answers, versions: pa.Table) -> SessionQuality:
     return SessionQuality(each, row(slice(None)), tuple(_thinnest(answers)))
 
 
-def remarks(answers: Answers, ticker: str) -> list[Remark]:
+def remarks(answers: AnswerMatrix, ticker: str) -> list[Remark]:
     """The ticker's minutes that have no bar, or one with something to say about it; ascending."""
     column = answers.tickers.index(ticker)
     details, unsized = answers.column("detail", None)[:, column], answers.unsized[:, column]
@@ -121,7 +121,7 @@ def remarks(answers: Answers, ticker: str) -> list[Remark]:
     ]
 
 
-def _thinnest(answers: Answers) -> list[ThinMinute]:
+def _thinnest(answers: AnswerMatrix) -> list[ThinMinute]:
     listed, missing = answers.listed.sum(axis=1), answers.listed & ~answers.present
     share = missing.sum(axis=1) / np.maximum(listed, 1)
     worst: list[int] = np.argsort(-share, kind="stable")[:_THINNEST].tolist()

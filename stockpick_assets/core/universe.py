@@ -144,7 +144,7 @@ def changes(before: date, after: date) -> tuple[Entry, ...]:
 
 
 @cache
-def recorded_tickers() -> tuple[str, ...]:
+def ever_members() -> tuple[str, ...]:
     """Every ticker that was a member at any time since KNOWN_FROM, in alphabetical order."""
     return tuple(sorted({stretch.ticker for stretch in _record()}))
 

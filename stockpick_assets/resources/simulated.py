@@ -21,7 +21,7 @@ from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import MINUTE, Session, last_session_begun, session_before, sessions_until
 from stockpick_assets.core.reasons import Reason
 from stockpick_assets.resources.simulated_prices import FOUNDED, Market, Stream, random_numbers
-from stockpick_assets.resources.simulated_troubles import USUAL_TROUBLES, Life, Tape, Troubles, recorded
+from stockpick_assets.resources.simulated_troubles import USUAL_TROUBLES, Life, Tape, Troubles, taped
 
 KEPT_SESSIONS = 8
 
@@ -42,7 +42,7 @@ class SimulatedExchange:
         self._market = Market(seed, self._tickers, effect)
         lives = [Life.drawn(random_numbers(seed, ticker, Stream.LIFE), troubles) for ticker in self._tickers]
         self._lives = dict(zip(self._tickers, lives, strict=True))
-        self._session_tape = lru_cache(maxsize=KEPT_SESSIONS)(self._recorded)
+        self._session_tape = lru_cache(maxsize=KEPT_SESSIONS)(self._taped)
 
     def sessions(self, now: datetime, count: int) -> list[Session]:
         """The newest `count` sessions, ascending, that have begun at market time `now`."""
@@ -78,8 +78,8 @@ class SimulatedExchange:
         splits = {} if ratio is None else {tape.minutes[0]: ratio}
         return tape.bars(self._tickers.index(ticker), (request.now - session.open) / MINUTE, splits)
 
-    def _recorded(self, session: Session) -> Tape:
+    def _taped(self, session: Session) -> Tape:
         day = session.date
         premium = np.array([[life.premium(day)] for life in self._lives.values()])
         streams = [random_numbers(self._seed, ticker, Stream.TROUBLES, day.toordinal()) for ticker in self._tickers]
-        return recorded(session, self._market.trading(session, premium), streams, self._troubles)
+        return taped(session, self._market.trading(session, premium), streams, self._troubles)

@@ -151,7 +151,7 @@ class Tape:
         )
 
 
-def recorded(session: Session, trading: Trading, streams: Sequence[np.random.Generator], troubles: Troubles) -> Tape:
+def taped(session: Session, trading: Trading, streams: Sequence[np.random.Generator], troubles: Troubles) -> Tape:
     """What becomes of a session's trading, ticker by ticker, with the random numbers of each."""
     count = session.length
     late, delay, revised, later, soon, share, place = np.stack([stream.random((7, count)) for stream in streams], 1)

@@ -1,13 +1,13 @@
 """The source of bars that the settings name, and the tickers that it is asked for."""
 
-from stockpick_assets.core.universe import Universe, checked_tickers, recorded_tickers
+from stockpick_assets.core.universe import Universe, checked_tickers, ever_members
 from stockpick_assets.resources.market_data import MarketData
 from stockpick_assets.settings import Settings
 
 
 def market_data(settings: Settings) -> MarketData:
     """The source, ready to be asked. A source's libraries are loaded only when it is the one that is used."""
-    tickers = checked_tickers((*(settings.tickers or recorded_tickers()), *settings.extra_tickers))
+    tickers = checked_tickers((*(settings.tickers or ever_members()), *settings.extra_tickers))
     if settings.source == "recorded":
         from stockpick_assets.resources.recorded import RecordedBars
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from stockpick_assets.core.market_hours import MINUTE, session_on
 from stockpick_assets.core.quality import (
     UNANSWERED,
-    Answers,
+    AnswerMatrix,
     Finding,
     answered,
     believed,
@@ -91,7 +91,7 @@ def test_every_expected_minute_is_counted_once(rows: dict[tuple[str, int], str])
     assert unexplained == {(t, minute) for t in TICKERS for minute in MINUTES} - final
 
 
-Look = Callable[[Answers], Finding]
+Look = Callable[[AnswerMatrix], Finding]
 MANY = tuple(f"T{number:02}" for number in range(40))
 
 
@@ -102,7 +102,7 @@ def answers(
     but: dict[tuple[str, int], str | None] | None = None,
     details: dict[tuple[str, int], str] | None = None,
     volumes: dict[tuple[str, int], float | None] | None = None,
-) -> Answers:
+) -> AnswerMatrix:
     """Bars of 100 shares in each of the minutes, but for what is said of a ticker and place; None is no row."""
     places = [(ticker, place) for place in range(minutes) for ticker in tickers]
     reasons = {place: (but or {}).get(place, "present") for place in places}
@@ -110,7 +110,7 @@ def answers(
     rows = table({place: str(reasons[place]) for place in kept})
     rows = rows.append_column("volume", pa.array([(volumes or {}).get(place, 100.0) for place in kept], pa.float64()))
     rows = rows.append_column("detail", pa.array([(details or {}).get(place) for place in kept], pa.string()))
-    return Answers.of(rows, tickers, [OPEN + place * MINUTE for place in range(minutes)])
+    return AnswerMatrix.of(rows, tickers, [OPEN + place * MINUTE for place in range(minutes)])
 
 
 def of(ticker: str, places: range, reason: str | None) -> dict[tuple[str, int], str | None]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockpick_assets.core.market_hours import MINUTE
-from stockpick_assets.core.quality import UNANSWERED, Answers
+from stockpick_assets.core.quality import UNANSWERED, AnswerMatrix
 from stockpick_assets.core.reasons import Reason
 from stockpick_assets.core.session_quality import (
     Remark,
@@ -33,8 +33,8 @@ def table(**changes: dict[tuple[str, int], Any]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=bars(1).schema)
 
 
-def answers(rows: pa.Table) -> Answers:
-    return Answers.of(rows, TICKERS, MINUTES)
+def answers(rows: pa.Table) -> AnswerMatrix:
+    return AnswerMatrix.of(rows, TICKERS, MINUTES)
 
 
 def quality(rows: pa.Table, *earlier: pa.Table) -> SessionQuality:

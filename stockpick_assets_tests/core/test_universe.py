@@ -16,9 +16,9 @@ from stockpick_assets.core.universe import (
     changes,
     checked_tickers,
     data_as_of,
+    ever_members,
     members,
     reconstituted,
-    recorded_tickers,
 )
 
 days = st.dates(KNOWN_FROM, date(2027, 12, 31))
@@ -94,7 +94,7 @@ def test_changes_lead_from_the_members_of_one_day_to_those_of_another(one: date,
 @given(days)
 def test_members_are_tickers_of_the_record_in_order(day: date) -> None:
     assert checked_tickers(members(day)) == members(day)
-    assert set(members(day)) <= set(recorded_tickers())
+    assert set(members(day)) <= set(ever_members())
     assert 100 <= len(members(day)) <= 104
 
 

@@ -33,7 +33,7 @@ from stockpick_assets.resources.simulated_troubles import (
     Life,
     Tape,
     Troubles,
-    recorded,
+    taped,
 )
 
 PAGE = Path(__file__).parents[2] / "docs" / "simulated.md"
@@ -82,7 +82,7 @@ def on_tape(session: Session, troubles: Troubles, tickers: tuple[str, ...] = NAS
     day = session.date.toordinal()
     trading = Market(7, tickers, effect=True).trading(session, np.zeros((len(tickers), 1)))
     streams = [random_numbers(7, ticker, Stream.TROUBLES, day) for ticker in tickers]
-    return recorded(session, trading, streams, troubles)
+    return taped(session, trading, streams, troubles)
 
 
 def alone(**rates: float) -> SimulatedExchange:
