@@ -23,7 +23,7 @@ from stockpick_assets.core.session_quality import (
     session_quality,
 )
 from stockpick_assets.resources.now import wall_clock
-from stockpick_assets.resources.sources import market_data
+from stockpick_assets.resources.sources import market_data, universe
 from stockpick_assets.settings import Settings
 from stockpick_assets.store import Contents, Store
 from stockpick_assets.window import window
@@ -88,10 +88,12 @@ def _session(source: str, contents: Contents, asked: datetime | None, now: datet
 
 
 def _tickers(settings: Settings, session: Session, rows: pa.Table) -> list[str]:
-    """Those that have rows; of a session of the window those that must have some as well."""
-    live = window(settings, market_data(settings), wall_clock())
+    """Those that have rows; of a session of the window its tickers as well, which must have some."""
+    source = market_data(settings)
     with_rows: set[Any] = set(rows["ticker"].to_pylist())
-    return sorted(with_rows.union(live.tickers if session in live.sessions else ()))
+    if session not in window(settings, source, wall_clock()).sessions:
+        return sorted(with_rows)
+    return sorted(with_rows.union(universe(settings, source).on(session.date)))
 
 
 def to_text(source: str, session: Session, found: SessionQuality, said: Sequence[Remark] | None) -> str:

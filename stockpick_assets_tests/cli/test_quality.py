@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from click.testing import CliRunner, Result
 
 from stockpick_assets.cli.quality import quality
 from stockpick_assets.core.errors import StockpickError
-from stockpick_assets.core.market_hours import MINUTE
+from stockpick_assets.core.market_hours import MINUTE, session_on
+from stockpick_assets.core.schemas import RAW_PRICES
+from stockpick_assets.core.universe import members
 from stockpick_assets.store import Store
 from stockpick_assets_tests.cli.test_commands import stockpick
 from stockpick_assets_tests.rows import FETCHED_AT, SESSION, bars
@@ -48,10 +50,10 @@ def environment(tmp_path: Path, now: datetime) -> dict[str, str]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """The command with its arguments, at a market time; an error for a person is raised."""
+    """The command with its arguments and further settings, at a market time; an error for a person is raised."""
 
-    def invoke(*arguments: str, now: datetime = SESSION.close + timedelta(hours=1)) -> Result:
-        result = CliRunner().invoke(quality, arguments, env=environment(tmp_path, now))
+    def invoke(*arguments: str, now: datetime = SESSION.close + timedelta(hours=1), **further: str) -> Result:
+        result = CliRunner().invoke(quality, arguments, env=environment(tmp_path, now) | further)
         if isinstance(result.exception, StockpickError):
             raise result.exception
         return result
@@ -86,11 +88,22 @@ def test_a_minute_that_is_unexplained_fails(store: Store, run: Run) -> None:
     assert shown.output.splitlines()[0].endswith("780 minutes of 2 tickers, 1 unexplained")
 
 
-def test_a_ticker_of_the_window_that_has_no_row_is_not_forgotten(store: Store, run: Run) -> None:
+def test_a_ticker_of_the_session_that_has_no_row_is_not_forgotten(store: Store, run: Run) -> None:
     store.append("raw_prices", bars(390, tickers=("AAPL",)), {})
     shown = run()
     assert shown.exit_code == 1
     assert "780 minutes of 2 tickers, 390 unexplained" in shown.output
+
+
+def test_a_ticker_that_was_no_member_that_day_is_not_missed(store: Store, run: Run) -> None:
+    session = session_on(date(2026, 10, 8))  # Moderna came the day after
+    rows = bars(1, tickers=members(session.date)).to_pylist()
+    dated = [row | {"session": session.date, "minute": session.open} for row in rows]
+    store.append("raw_prices", pa.Table.from_pylist(dated, schema=RAW_PRICES.columns), {})
+    window = {"STOCKPICK_TICKERS": "", "STOCKPICK_LAST_SESSION": "2026-10-09", "STOCKPICK_SESSIONS": "2"}
+    shown = run(now=session.open + 2 * MINUTE, **window)
+    assert shown.exit_code == 0, shown.output
+    assert shown.output.startswith(f"SIMULATED raw_prices 2026-10-08: {len(rows)} minutes of {len(rows)} tickers, 0 un")
 
 
 def test_of_a_session_under_way_what_is_on_its_way_is_not_missed(store: Store, run: Run) -> None:
