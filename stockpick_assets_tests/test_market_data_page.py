@@ -1,4 +1,4 @@
-"""docs/market-data.md says what the code does: its tables of reasons and checks, and the commands it shows."""
+"""docs/market-data.md says what the code does: its reasons, rules and checks, and which sessions it can have."""
 
 import re
 from pathlib import Path
@@ -9,8 +9,10 @@ from stockpick_assets.checks import CHECKS
 from stockpick_assets.core.quality import COVERAGE_FLOOR, EXCUSED, SILENCE_LIMIT, VOLUME_LIMIT
 from stockpick_assets.core.quarantine import RULES
 from stockpick_assets.core.reasons import Reason
+from stockpick_assets.core.universe import KNOWN_FROM
 
-PAGE = Path(__file__).parent.parent / "docs" / "market-data.md"
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = DOCS / "market-data.md"
 
 
 def table(heading: str) -> list[list[str]]:
@@ -51,3 +53,9 @@ def test_the_reasons_that_are_held_against_nobody_are_told() -> None:
 
 def test_every_rule_is_told_in_the_order_in_which_it_is_applied() -> None:
     assert table("Quarantine") == [[rule.name, rule.scope.value, rule.description] for rule in RULES]
+
+
+@pytest.mark.parametrize("page", ["market-data.md", "simulated.md"])
+def test_sessions_that_need_named_tickers_are_told(page: str) -> None:
+    text = " ".join((DOCS / page).read_text(encoding="utf-8").split())
+    assert f"before {KNOWN_FROM.year} need `STOCKPICK_TICKERS`" in text

@@ -17,8 +17,8 @@ A minute asked for has one of these reasons, the first that holds, by this evide
 From bars alone a halt of some minutes cannot be told from minutes in which nobody traded: both are no_trade. Nor is a
 flat bar without volume evidence of anything while it is the newest of an answer, closed minute or not: that is how a
 bar that still forms looks. It is left out, and its minute stays pending until something later is there, but for the
-last of a session that is over. Where the
-whole answer has nothing but such bars its feed stands still: they are quarantined and the newest stays unanswered.
+last of a session that is over. Where the whole answer has nothing but such bars its feed stands still: they are
+quarantined and the newest stays unanswered.
 """
 
 import json
