@@ -6,7 +6,7 @@ touches (core/versions.py), and minutes that were never made (the live sensor, a
 
 import json
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import dagster as dg
 import pyarrow as pa
@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.core.due import DueMinutes
-from stockpick_assets.core.market_hours import Session
-from stockpick_assets.core.schemas import BARS_FETCHED_AT, FEATURE_ROWS, RAW_PRICES, SCORES, TABLES
+from stockpick_assets.core.market_hours import Session, minute_from_label
+from stockpick_assets.core.schemas import BARS_FETCHED_AT, FEATURE_ROWS, RAW_PRICES, SCORES, TABLES, TIMESTAMP
 from stockpick_assets.core.versions import affected_minutes
-from stockpick_assets.jobs import RECOMPUTE, TRAINING_SET, AssetJob
+from stockpick_assets.jobs import LIVE, RECOMPUTE, TRAINING_SET, AssetJob
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.sensors.changes import changed_sessions
@@ -54,9 +54,10 @@ def recompute_sensor(flow: Flow, jobs: Sequence[AssetJob]) -> dg.SensorDefinitio
         cursor: dict[str, dict[str, str]] = json.loads(context.cursor or "{}")
         current, asked = cursor.get("current", {}), cursor.get("asked", {})
         changed = changed_sessions(store, (RAW_PRICES.name, *MADE), flow.window.sessions, current)
+        live = _live_from(context.instance)
         due: list[tuple[Session, str, dg.RunRequest]] = []
         for session, state in changed:
-            request = request_of(store, flow, session)
+            request = request_of(store, flow, session, live)
             if request is None:
                 current[session.label()] = state
             else:
@@ -81,9 +82,16 @@ def recompute_sensor(flow: Flow, jobs: Sequence[AssetJob]) -> dg.SensorDefinitio
     return sensor
 
 
-def request_of(store: Store, flow: Flow, session: Session) -> dg.RunRequest | None:
-    """The run that a session needs next to be up to date. Raises StoreError."""
-    affected = out_of_date(store, session, flow.window.tickers)
+def _live_from(instance: dg.DagsterInstance) -> datetime | None:
+    """The first minute of the live run at work, which makes its minutes itself; None where there is none."""
+    for run in instance.get_runs(dg.RunsFilter(job_name=LIVE, statuses=IN_PROGRESS), limit=1):
+        return minute_from_label(run.tags["dagster/asset_partition_range_start"].partition("|")[0])
+    return None
+
+
+def request_of(store: Store, flow: Flow, session: Session, live: datetime | None = None) -> dg.RunRequest | None:
+    """The run that a session needs next to be up to date, but for the minutes from `live` on. Raises StoreError."""
+    affected = out_of_date(store, session, flow.window.tickers, live)
     if affected is not None:
         return dg.RunRequest(job_name=RECOMPUTE, tags=flow.window.select(affected.first, affected.last).tags())
     if learnt_before(store, session):
@@ -104,11 +112,13 @@ def _waits(instance: dg.DagsterInstance, now: Now) -> str | None:
     return f"It is requested again in {WAIT_AFTER_FAILURE - since}." if since < WAIT_AFTER_FAILURE else None
 
 
-def out_of_date(store: Store, session: Session, tickers: Sequence[str]) -> DueMinutes | None:
+def out_of_date(
+    store: Store, session: Session, tickers: Sequence[str], before: datetime | None = None
+) -> DueMinutes | None:
     """The minutes of a session that were made from bars that have been revised since. Raises StoreError.
 
-    tickers: those that are made again; rows of others stay as they are. A minute that has come through the first of
-    the flow and not through the last is a run's at work, or a failed one's.
+    tickers: those that are made again; rows of others stay as they are. before: only minutes before it. A minute that
+    has come through the first of the flow and not through the last is a run's at work, or a failed one's.
     """
     bars = _of(store, RAW_PRICES.name, session, ("session", "minute", "ticker", "reason", "fetched_at"))
     bars = bars.filter(pc.is_in(bars["ticker"], pa.array(list(tickers))))
@@ -116,6 +126,8 @@ def out_of_date(store: Store, session: Session, tickers: Sequence[str]) -> DueMi
         rows.filter(pc.is_in(rows["ticker"], pa.array(list(tickers))))
         for rows in (_of(store, name, session, ("session", "minute", "ticker", BARS_FETCHED_AT)) for name in MADE)
     )
+    if before is not None:
+        last_made = last_made.filter(pc.less(last_made["minute"], pa.scalar(before, TIMESTAMP)))
     newest = pc.max(last_made["minute"])
     first_made = first_made.filter(pc.less_equal(first_made["minute"], newest))
     found = [due for rows in (first_made, last_made) if (due := affected_minutes(bars, rows)) is not None]

@@ -42,14 +42,16 @@ def sweep_sensor(flow: Flow) -> dg.SensorDefinition:
         told: dict[str, str] = json.loads(context.cursor or "{}")
         swept = {label: at for label, time in told.items() if (at := datetime.fromisoformat(time)) <= market}
         try:
-            held = tables.store().contents(RAW_PRICES.name).files
+            held = tables.store().contents(RAW_PRICES.name)
         except TableMissing:
             return dg.SensorResult(skip_reason="No minute has been answered yet.")
-        begun = [session for session in flow.window.sessions if session.open <= market and session.date in held]
+        begun = [session for session in flow.window.sessions if session.open <= market and session.date in held.files]
         swept = {session.label(): swept.get(session.label(), market) for session in begun}
         session = due_sweep(begun, swept, market)
-        # The newest minutes are the live run's, before which a sweep's requests would go as if they were.
+        # The newest minutes are the live run's, before which a sweep's requests would go as if they were; and what no
+        # run has answered yet is the live sensor's.
         last = last_closed_minute(session, market - BACKFILL_LAG, flow.bar_delay) if session else None
+        last = min(last, held.newest) if last is not None and held.newest is not None else None
         requests: list[dg.RunRequest] = []
         said = "Every recent session was compared with the source lately."
         if session is not None and last is not None:

@@ -178,18 +178,18 @@ def test_features_are_refused_where_some_tickers_have_no_row_to_compare_with(mar
 
 def test_what_a_revision_touches_is_made_again_and_what_went_out_stays(market: Market) -> None:
     store, revised = market.store, LIVE_SESSION.open + 27 * MINUTE
-    assert out_of_date(store, LIVE_SESSION) is None
+    assert out_of_date(store, LIVE_SESSION, TICKERS) is None
     names = ("features", "predictions", "picks", "scores")
     before = {name: market.table(name, first=LIVE_SESSION.open) for name in names}
     (bar,) = store.read("raw_prices", first=revised, last=revised, from_ticker="AMD", to_ticker="AMD").to_pylist()
     bar |= {"close": bar["close"] * 1.02, "high": bar["high"] * 1.02, "fetched_at": market.wall}
     store.append("raw_prices", pa.Table.from_pylist([bar], schema=RAW_PRICES.columns), {})
 
-    affected = out_of_date(store, LIVE_SESSION)
+    affected = out_of_date(store, LIVE_SESSION, TICKERS)
     assert affected == DueMinutes(revised, LIVE_SESSION.open + 29 * MINUTE)
     selection = market.flow.window.select(affected.first, affected.last)
     market.run(Step(RECOMPUTE, "what a revision touched", FLOW[1:], selection=selection))
-    assert out_of_date(store, LIVE_SESSION) is None
+    assert out_of_date(store, LIVE_SESSION, TICKERS) is None
 
     after = {name: market.table(name, first=LIVE_SESSION.open) for name in names}
     for name in ("features", "predictions"):

@@ -16,10 +16,10 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from stockpick_assets.ask_again import OP, ask_again_job
 from stockpick_assets.checks import CHECKS
 from stockpick_assets.core.due import FIRST_WAIT, SWEEP_OPEN_EVERY
-from stockpick_assets.core.market_hours import MINUTE, Session, session_before
+from stockpick_assets.core.market_hours import MINUTE, Session, minute_label, session_before
 from stockpick_assets.core.schemas import BARS_FETCHED_AT, FEATURE_ROWS, SCORES, TRAINING_SET
 from stockpick_assets.core.versions import stamped
-from stockpick_assets.jobs import ASK_AGAIN, RECOMPUTE, jobs
+from stockpick_assets.jobs import ASK_AGAIN, LIVE, RECOMPUTE, jobs
 from stockpick_assets.sensors.heal import heal_sensor
 from stockpick_assets.sensors.recompute import WAIT_AFTER_FAILURE, recompute_sensor
 from stockpick_assets.sensors.sweep import sweep_sensor
@@ -271,6 +271,24 @@ def test_a_minute_that_is_still_on_its_way_through_the_flow_is_left_to_its_run(
     revise(store, 12)
     (request,), _, _ = tick(recompute_sensor(FLOW, jobs(FLOW)), store, instance)
     assert request.tags == FLOW.window.select(minute(12), minute(COUNT - 1)).tags()
+
+
+def test_the_minutes_of_a_live_run_at_work_are_left_to_it(store: Store, instance: dg.DagsterInstance) -> None:
+    filled(store)
+    revise(store, 12)
+    tags = FLOW.window.select(minute(20), minute(COUNT)).tags()
+    instance.add_run(dg.DagsterRun(job_name=LIVE, status=dg.DagsterRunStatus.STARTED, tags=tags))
+    (request,), _, _ = tick(recompute_sensor(FLOW, jobs(FLOW)), store, instance)
+    assert request.tags == FLOW.window.select(minute(12), minute(19)).tags()
+
+
+def test_a_sweep_leaves_minutes_that_no_run_has_answered_to_the_live_sensor(
+    store: Store, instance: dg.DagsterInstance
+) -> None:
+    store.append("raw_prices", bars(10, tickers=TICKERS), {})
+    swept = json.dumps({SESSION.label(): minute(1).isoformat()})
+    (request,), _, _ = tick(sweep_sensor(FLOW), store, instance, NOW, swept)
+    assert request.run_config["ops"][OP]["config"]["last"] == minute_label(minute(9))
 
 
 @pytest.mark.parametrize("behind", ["features", "scores"])
