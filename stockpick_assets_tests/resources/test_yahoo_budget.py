@@ -15,7 +15,8 @@ import pytest
 
 from stockpick_assets.core.budget import Limits, Priority
 from stockpick_assets.core.market_hours import MINUTE
-from stockpick_assets.resources.sources import market_data
+from stockpick_assets.core.universe import NASDAQ_100
+from stockpick_assets.resources.sources import market_data, yahoo_limits
 from stockpick_assets.resources.yahoo import YahooMarketData
 from stockpick_assets.resources.yahoo_budget import BudgetUnusable, NoPlace, YahooBudget
 from stockpick_assets.settings import Settings
@@ -222,6 +223,24 @@ def test_history_has_its_turn_within_the_bound_or_is_told_that_there_is_no_place
     refused = [detail for detail in rows["detail"].to_pylist() if detail]
     assert set(refused) == {"no place within 300 s among 103 requests a minute, 2 at a time"}
     assert clock.now - NOW.timestamp() <= 300
+
+
+@pytest.mark.parametrize(("tickers", "live"), [("", len(NASDAQ_100) + 1), ("AAPL,MSFT", 3)])
+@pytest.mark.parametrize("degraded", [False, True])
+def test_as_the_settings_have_it_history_gets_a_place_while_a_session_is_open(
+    file: Path, clock: FakeClock, tickers: str, live: int, degraded: bool
+) -> None:
+    settings = Settings.load(source="yahoo", tickers=tickers, extra_tickers="SPY")
+    limits = yahoo_limits(settings)
+    assert limits == Limits(settings.yahoo_requests_a_minute, settings.yahoo_in_flight, live, 10.0)
+    account = budget(file, clock, limits)
+    if degraded:
+        use(account, 429, "60")
+        clock.sleep(60)
+        use(account)
+    for _ in range(5):
+        with account.place(Priority.REST, clock.now + 10):
+            pass
 
 
 def test_every_process_of_a_home_counts_in_the_same_file_unless_told_another(fake: FakeYahoo, tmp_path: Path) -> None:
