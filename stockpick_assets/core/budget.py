@@ -7,9 +7,9 @@ Rate: at most `Limits.a_minute` requests in any 60 seconds. A live minute goes o
 evenly, and while a session is open in what the live minute leaves, one at a time, and never while a more urgent request
 waits.
 
-Refusal: a 429 to anybody opens the breaker for everybody, for as long as the answer says, or for a time drawn from 0 to
-FIRST_PAUSE, twice that at the next refusal, and so on to LONGEST_PAUSE. Then one request is let through; another
-refusal opens the breaker for longer, an answer closes it.
+Refusal: a 429 to anybody, or a 5xx that says when to ask again, opens the breaker for everybody, for as long as the
+answer says, or for a time drawn from 0 to FIRST_PAUSE, twice that at the next refusal, and so on to LONGEST_PAUSE. Then
+one request is let through; another refusal opens the breaker for longer, an answer closes it.
 
 Degraded mode: after that, a quarter of the rate and of the tickers, those that have waited longest; half after five
 minutes, all after ten. A refusal meanwhile begins it anew.
@@ -157,7 +157,7 @@ def answered(account: Account, place: str, now: float, believed: bool) -> Accoun
 
 
 def refused(account: Account, place: str, sent_at: float, now: float, retry_after: float | None, seed: int) -> Account:
-    """The account after the request of `place` got a 429.
+    """The account after the request of `place` was refused.
 
     retry_after: seconds, where the answer has them. seed: of the pause otherwise, together with `now`. Requests that
     were under way when another was refused do not make the pause longer, save by what their answer asks for.

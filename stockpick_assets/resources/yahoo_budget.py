@@ -129,8 +129,9 @@ class YahooBudget:
 
     def _end(self, place: Place) -> None:
         def end(account: Account, now: float) -> tuple[Account, None]:
-            if place.status == REFUSAL:
-                seconds = budget.seconds_of(place.retry_after, now)
+            seconds = budget.seconds_of(place.retry_after, now)
+            overloaded = place.status is not None and place.status >= 500 and seconds is not None
+            if place.status == REFUSAL or overloaded:
                 return budget.refused(account, place.name, place.sent_at, now, seconds, self._seed), None
             believed = place.status is not None and (place.status < 400 or place.status in ANSWERS)
             return budget.answered(account, place.name, now, believed), None

@@ -152,6 +152,21 @@ def test_a_refusal_to_one_process_stops_all_until_one_request_is_answered(
     ]
 
 
+@pytest.mark.parametrize(("retry_after", "pause"), [("120", 120), (None, 0), ("soon", 0)])
+@pytest.mark.parametrize("status", [500, 503])
+def test_an_error_of_yahoos_own_stops_everybody_only_where_it_says_when_to_ask_again(
+    file: Path, clock: FakeClock, status: int, retry_after: str | None, pause: float
+) -> None:
+    one, other = budget(file, clock), budget(file, clock)
+    use(one, status, retry_after)
+    if pause:
+        clock.sleep(pause - 1)
+        with pytest.raises(NoPlace, match="asked again from 2026-11-20 09:42:02"):
+            use(other)
+        clock.sleep(1)
+    use(other)
+
+
 @pytest.mark.parametrize(("status", "ends"), [(200, True), (404, True), (422, True), (401, False), (503, False)])
 def test_only_an_answer_to_the_question_ends_a_pause(file: Path, clock: FakeClock, status: int, ends: bool) -> None:
     account = budget(file, clock)
