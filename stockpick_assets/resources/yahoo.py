@@ -12,7 +12,7 @@ costs 100 requests, nothing is kept between them or on disk, and there is no sec
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import yfinance as yf
 from curl_cffi import requests
 from pandas.errors import Pandas4Warning
@@ -50,6 +51,9 @@ logger = logging.getLogger(__name__)
 
 # An answer for a session that is over may stop this long before the close and still be taken for the whole of it.
 LONGEST_LAST_SILENCE = timedelta(minutes=10)
+
+# How many tickers a line of the log names: 20 take up to 340 characters. The rows have every one.
+MOST_NAMED = 20
 
 # What the description of an answer must say; anything else is an answer to another question.
 EXPECTED = {"exchangeTimezoneName": NEW_YORK.key, "dataGranularity": "1m", "currency": "USD"}
@@ -137,12 +141,12 @@ class YahooMarketData:
         """
         request = Request(session, first, last, tuple(tickers), now, wall)
         client = _ChartClient(self._base_url, self._session, self._budget, priority(session, last, now))
-        chosen, left_out = self._budget.turns(request.tickers)
+        chosen, passed_over = self._budget.turns(request.tickers)
         # Twice as many threads as requests at one time: yfinance spends some 12 ms of a core on each answer, in which
         # the next can be under way. At 300 ms an answer, 100 tickers took 4.2 s so and 4.9 s without; the floor is 3.9.
         with ThreadPoolExecutor(2 * self._budget.limits.in_flight, "yahoo") as pool:
             answered = pool.map(lambda ticker: self._answer(client, request, ticker), chosen)
-            answers = dict.fromkeys(request.tickers, left_out) | dict(zip(chosen, answered, strict=True))
+            answers = dict.fromkeys(request.tickers, passed_over) | dict(zip(chosen, answered, strict=True))
         failures = {ticker: answer for ticker, answer in answers.items() if isinstance(answer, Failure)}
         reached = any(failure.reason is not Reason.PROVIDER_ERROR for failure in failures.values())
         if len(failures) == len(answers) > 1 and not reached:
@@ -154,14 +158,16 @@ class YahooMarketData:
         for failure in dict.fromkeys(failures.values()):
             logger.warning(
                 "yahoo gave no bar of %s from %s to %s New York: %s, %s; %s",
-                ", ".join(ticker for ticker, other in failures.items() if other == failure),
+                _named([ticker for ticker, other in failures.items() if other == failure]),
                 minute_label(first),
                 minute_label(last),
                 failure.reason,
                 failure.detail,
                 "that is final" if failure.reason.final else "asking again may help",
             )
-        return raw_prices("yahoo", request, answers)
+        rows = raw_prices("yahoo", request, answers)
+        _say_what_is_unexplained(rows, failures)
+        return rows
 
     def _answer(self, client: _ChartClient, request: Request, ticker: str) -> Bars | Failure:
         """What Yahoo says of one ticker, to now: later bars explain missing ones, earlier ones show what is normal."""
@@ -187,6 +193,39 @@ class YahooMarketData:
             raise
         except Exception as error:  # noqa: BLE001 - a malformed answer makes yfinance raise whatever it leads to
             return Failure(Reason.PROVIDER_ERROR, _one_line(f"{type(error).__name__}: {error}"))
+
+
+def _say_what_is_unexplained(rows: pa.Table, failed: Collection[str]) -> None:
+    """Log what answers that came leave to be asked for again: a line for each cause, and one for all that is pending.
+
+    failed: the tickers without an answer, of which each has its line already.
+    """
+    again = rows.filter(pc.is_in(rows["reason"], pa.array([reason for reason in Reason if not reason.final])))
+    causes: dict[tuple[str, str], list[tuple[str, datetime]]] = {}
+    for ticker, minute, reason, detail in zip(
+        *(again[name].to_pylist() for name in ("ticker", "minute", "reason", "detail")), strict=True
+    ):
+        if ticker not in failed:
+            cause = "no answer shows anything later yet" if reason == Reason.PENDING else detail
+            causes.setdefault((reason, cause), []).append((ticker, minute))
+    for (reason, cause), waiting in causes.items():
+        tickers, minutes = (sorted(set(values)) for values in zip(*waiting, strict=True))
+        logger.log(
+            logging.INFO if reason == Reason.PENDING else logging.WARNING,
+            "yahoo leaves %d minutes of %s from %s to %s New York without a bar: %s, %s; they are asked for again",
+            len(waiting),
+            _named(tickers),
+            minute_label(minutes[0]),
+            minute_label(minutes[-1]),
+            reason,
+            cause,
+        )
+
+
+def _named(tickers: Sequence[str]) -> str:
+    """The tickers for a line of the log, at most MOST_NAMED by name."""
+    more = [f"{len(tickers) - MOST_NAMED} more"] if len(tickers) > MOST_NAMED else []
+    return ", ".join([*tickers[:MOST_NAMED], *more])
 
 
 def _one_line(text: str) -> str:

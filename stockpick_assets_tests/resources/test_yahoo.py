@@ -15,6 +15,7 @@ import pytest
 from stockpick_assets.core.answers import BACKFILL_LAG
 from stockpick_assets.core.budget import Limits
 from stockpick_assets.core.market_hours import MINUTE, new_york_date, session_on, sessions_between
+from stockpick_assets.core.reasons import Reason
 from stockpick_assets.resources.market_data import SourceUnreachable
 from stockpick_assets.resources.yahoo import YahooMarketData
 from stockpick_assets.resources.yahoo_budget import YahooBudget
@@ -93,6 +94,7 @@ def test_a_fault_is_the_reason_of_its_ticker_and_costs_no_other_its_minute(
     fake: FakeYahoo, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A 429 apart, which is said to the whole of stockpick: what is asked for after it is not asked."""
+    caplog.set_level(logging.INFO)
     expected = FAULTS[name]
     fake.faults["AAPL"] = expected.fault
     source = yahoo(fake, TICKERS, timeout=0.5)
@@ -108,13 +110,17 @@ def test_a_fault_is_the_reason_of_its_ticker_and_costs_no_other_its_minute(
     wrong = set(rows.loc[differing(rows), "ticker"])
     assert wrong == ({"AAPL"} if name in UNSEEN else set())
 
-    lines = [record.getMessage() for record in caplog.records if "of AAPL from" in record.getMessage()]
-    assert len(lines) == expected.fails
-    for line in lines:
+    said = {record.getMessage(): record.levelname for record in caplog.records if "of AAPL from" in record.getMessage()}
+    if expected.fails:
+        (line,) = said
         assert line.startswith("yahoo gave no bar of AAPL from 2026-11-20 09:30 to 2026-11-20 09:39 New York: ")
         assert f": {expected.reasons[0]}, " in line
         assert expected.detail in line
-    texts = [*lines, *rows["detail"].dropna()]
+    else:
+        waiting = {reason for reason in expected.reasons if not Reason(reason).final}
+        assert sorted(said.values()) == sorted("INFO" if reason == "pending" else "WARNING" for reason in waiting)
+        assert all(line.endswith("; they are asked for again") for line in said)
+    texts = [*said, *rows["detail"].dropna()]
     assert all(len(text) <= 450 and text.isprintable() for text in texts)
 
 
@@ -256,6 +262,30 @@ def test_a_failure_is_logged_with_ticker_minutes_cause_and_what_is_next_and_with
     assert sorted(lines)[1].endswith("that is final")
     assert len(lines) == 2
     assert not any(word in caplog.text.lower() for word in ("secret", "cookie", "crumb"))
+
+
+def test_minutes_that_an_answer_does_not_explain_are_a_line_for_each_cause_and_one_while_they_are_pending(
+    fake: FakeYahoo, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    others = tuple(f"T{number:03}" for number in range(30))
+    fake.bars["AAPL"] = {}
+    fake.bars["MSFT"] = {OPEN: bar(0)}
+    fake.bars["NVDA"] = {}
+    fake.bars |= {ticker: {OPEN + offset * MINUTE: bar(offset) for offset in range(9)} for ticker in others}
+    rows = ask(fake, tickers=(*TICKERS, *others))
+    assert set(rows["reason"]) == {"present", "provider_error", "pending"}
+    told = {record.getMessage(): record.levelname for record in caplog.records}
+    assert told == {
+        "yahoo leaves 10 minutes of AAPL, NVDA from 2026-11-20 09:30 to 2026-11-20 09:34 New York without a bar: "
+        "provider_error, the answer holds no bar; they are asked for again": "WARNING",
+        "yahoo leaves 4 minutes of MSFT from 2026-11-20 09:31 to 2026-11-20 09:34 New York without a bar: "
+        "provider_error, the answer holds 1 bars from 2026-11-20 09:30 to 2026-11-20 09:30 New York and does not "
+        "explain this minute; they are asked for again": "WARNING",
+        f"yahoo leaves 45 minutes of AAPL, MSFT, NVDA, {', '.join(others[:17])}, 13 more from 2026-11-20 09:35 to "
+        "2026-11-20 09:39 New York without a bar: pending, no answer shows anything later yet; they are asked for "
+        "again": "INFO",
+    }
 
 
 def test_the_newest_sessions_are_those_that_have_begun(fake: FakeYahoo) -> None:
