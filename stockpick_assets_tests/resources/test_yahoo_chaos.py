@@ -11,12 +11,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from stockpick_assets.core.answers import BACKFILL_LAG
 from stockpick_assets.core.budget import Limits, Priority, priority
 from stockpick_assets.core.market_hours import MINUTE, session_on
 from stockpick_assets.core.reasons import Reason
+from stockpick_assets.core.schemas import RAW_PRICES
+from stockpick_assets.core.versions import new_versions
 from stockpick_assets.resources.yahoo import YahooMarketData
 from stockpick_assets.resources.yahoo_budget import YahooBudget
 from stockpick_assets_tests.fake_clock import FakeClock
@@ -25,6 +29,7 @@ from stockpick_assets_tests.faults import ALL, FAULTS, UNSEEN, answered
 
 SESSION = session_on(date(2026, 11, 27))
 TICKERS = ("AAPL", "AMZN", "COST", "GOOG", "META", "MSFT", "NVDA", "TSLA")
+HALTED = TICKERS[0]
 DELAY = timedelta(seconds=2)
 SEED = 3
 # One answer in two is a fault; one in three hundred is said to everybody, and costs the minutes until all is recovered,
@@ -69,8 +74,22 @@ def most_in_a_minute(asked: list[Asked], seconds: float = 60.0) -> int:
     return int(np.max(np.arange(1, len(times) + 1) - np.searchsorted(times, times - seconds, side="right")))
 
 
-def test_a_session_of_random_faults_ends_with_one_reason_a_minute_and_no_wrong_bar() -> None:
-    """Live minute by minute, every fault at random; then the faults stop and what is not final is asked for again."""
+def kept(stored: pa.Table, answer: pa.Table, market: datetime) -> pa.Table:
+    """The newest row of each minute and ticker once an answer was kept as the store keeps it."""
+    of_its_minutes = stored.filter(pc.is_in(stored["minute"], answer["minute"]))
+    rows = pa.concat_tables([stored, new_versions(answer, of_its_minutes, market)]).to_pandas()
+    newest = rows.drop_duplicates(list(RAW_PRICES.key), keep="last")
+    return pa.Table.from_pandas(newest, RAW_PRICES.columns, preserve_index=False)
+
+
+def final(rows: pd.DataFrame) -> pd.Series:
+    return rows["reason"].map(lambda reason: Reason(reason).final)
+
+
+def test_a_session_of_random_faults_ends_with_one_final_reason_a_minute_and_every_bar_right() -> None:
+    """Live minute by minute, every fault at random, and after the close the one that says of a ticker that it was
+    halted; then the faults stop and one sweep asks for the whole session.
+    """
     random = np.random.default_rng(SEED)
     clock = FakeClock(SESSION.open.timestamp())
     limits = Limits(a_minute=12, in_flight=4, live=len(TICKERS), timeout=2.0)
@@ -86,48 +105,54 @@ def test_a_session_of_random_faults_ends_with_one_reason_a_minute_and_no_wrong_b
         )
         source = YahooMarketData(fake.url, TICKERS, YahooBudget(":memory:", limits, SEED, clock, clock.sleep))
 
-        def ask(first: datetime, last: datetime, now: datetime) -> pd.DataFrame:
+        def ask(first: datetime, last: datetime, now: datetime, tickers: tuple[str, ...] = TICKERS) -> pa.Table:
             fake.now, clock.now = now, max(clock.now, now.timestamp())
             began = time.monotonic()
-            rows = source.bars(SESSION, first, last, TICKERS, now, now).to_pandas()
+            rows = source.bars(SESSION, first, last, tickers, now, now)
             assert time.monotonic() - began < 30
-            return rows.set_index(["ticker", "minute"])
+            return rows
 
-        answers: list[pd.DataFrame] = []
+        stored = RAW_PRICES.empty()
         for number in range(SESSION.length):
             minute = SESSION.open + number * MINUTE
             names = {ticker: name for ticker in TICKERS if (name := a_fault(random))}
             thrown.update(names.values())
             fake.faults = {ticker: FAULTS[name].fault for ticker, name in names.items()}
-            rows = ask(minute, minute, minute + MINUTE + DELAY)
+            market = minute + MINUTE + DELAY
+            rows = ask(minute, minute, market)
+            reasons = dict(zip(rows["ticker"].to_pylist(), rows["reason"].to_pylist(), strict=True))
             for ticker in set(TICKERS) - set(names):
-                reason = rows["reason"].loc[(ticker, minute)]
                 honest = ["present"] if (ticker, minute) in own.index else ["no_trade", "pending"]
-                assert reason in [*honest, "rate_limited"]
-            answers.append(rows)
-        live = pd.concat(answers)
+                assert reasons[ticker] in [*honest, "rate_limited"]
+            stored = kept(stored, rows, market)
         asked_live = len(fake.asked)
         assert thrown == set(VISIBLE)
-        assert most_in_a_minute(fake.asked, 59) <= limits.a_minute
         assert asked_live <= len(TICKERS) * SESSION.length
 
+        fake.faults = {HALTED: FAULTS["a halt all session long"].fault}
+        market = SESSION.close + 2 * BACKFILL_LAG
+        stored = kept(stored, ask(SESSION.open, SESSION.last_minute, market, (HALTED,)), market)
+
         fake.faults = {}
-        again = ask(SESSION.open, SESSION.last_minute, SESSION.close + 4 * BACKFILL_LAG)
-        assert len(fake.asked) == asked_live + len(TICKERS)
+        market = SESSION.close + 4 * BACKFILL_LAG
+        swept = kept(stored, ask(SESSION.open, SESSION.last_minute, market), market)
+        assert len(fake.asked) == asked_live + 1 + len(TICKERS)
+        assert most_in_a_minute(fake.asked, 59) <= limits.a_minute
         assert fake.most_at_once <= limits.in_flight
 
-    final = live["reason"].map(lambda reason: Reason(reason).final)
-    kept = pd.concat([live[final], again.loc[live[~final].index]])
-    assert kept.index.is_unique
-    assert len(kept) == len(TICKERS) * SESSION.length
-    assert set(live.loc[~final, "reason"]) == {"rate_limited", "provider_error", "pending"}
-    assert kept["reason"].map(lambda reason: Reason(reason).final).all()
-    present = kept[kept["reason"] == "present"]
-    differ = present[list(ALL)] != own.loc[present.index]
-    differ["volume"] &= present["volume"].notna()
-    assert not differ.to_numpy().any()
-    fetched_again = again.loc[live[~final].index]
-    assert (fetched_again["reason"] == "present").sum() == fetched_again.index.isin(own.index).sum()
+    before, after = (rows.to_pandas().set_index(["ticker", "minute"]) for rows in (stored, swept))
+    for rows in (before, after):
+        assert sorted(rows.index) == sorted((ticker, minute) for ticker in TICKERS for minute in SESSION.minutes())
+        present = rows[rows["reason"] == "present"]
+        differ = present[list(ALL)] != own.loc[present.index]
+        differ["volume"] &= present["volume"].notna()
+        assert not differ.to_numpy().any()
+    assert set(before.loc[~final(before), "reason"]) == {"rate_limited", "provider_error", "pending"}
+    with_bar = before.loc[own.index, "reason"]
+    assert {"delisted", "lost", "no_trade", "quarantined"} <= set(with_bar)
+    assert set(with_bar[HALTED]) == {"present", "halted"}
+    assert final(after).all()
+    assert set(after.loc[own.index, "reason"]) == {"present"}
 
 
 SPEED = 20.0
