@@ -2,7 +2,11 @@
 
 The floor is what the requests take that may be under way at one time: tickers over those in flight, rounded up, times
 the time of an answer. The server is a process of its own. Minutes do not wait for each other: the budget's clock is
-moved on by what it would wait, which a session's figures show apart. What does not belong here: the run around it,
+moved on by what it would wait, which a session's figures show apart. The account of requests is a file, as in a home,
+but in a temporary folder and of this process alone.
+
+It does not show what it costs that other processes use the account, nor Yahoo itself: its network, encryption and
+refusals, and how its times vary. The server shares the machine's cores. What does not belong here: the run around it,
 which bench/live_minute.py measures.
 
     .venv/bin/python bench/market_data.py
@@ -15,6 +19,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -72,8 +78,9 @@ def measured(limits: Limits, tickers: Sequence[str], latency: float, minutes: in
     floor = math.ceil(len(tickers) / limits.in_flight) * latency
     name = f"at_{1000 * latency:.0f}_ms"
     clock = Clock()
-    with server(tickers, latency) as url:
-        source = YahooMarketData(url, tickers, YahooBudget(":memory:", limits, SEED, clock, clock.sleep))
+    with server(tickers, latency) as url, TemporaryDirectory() as folder:
+        budget = YahooBudget(Path(folder) / "yahoo_budget.sqlite", limits, SEED, clock, clock.sleep)
+        source = YahooMarketData(url, tickers, budget)
 
         def took(first: int, last: int, wall: Any) -> float:
             began = time.perf_counter()

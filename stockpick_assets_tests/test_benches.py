@@ -17,6 +17,7 @@ from stockpick_assets.backfill import Step, run
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.market_hours import MINUTE
 from stockpick_assets.jobs import BACKFILL, LIVE
+from stockpick_assets.resources.yahoo_budget import YahooBudget
 from stockpick_assets.settings import Settings
 from stockpick_assets.store import Store
 from stockpick_assets_tests.rows import SESSION
@@ -104,15 +105,24 @@ def test_growth_is_more_than_linear_where_the_last_step_is(bench: Any) -> None:
 
 
 def test_live_minutes_and_a_session_are_measured_against_the_floor(
-    bench: Any, capsys: pytest.CaptureFixture[str]
+    bench: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench("market_data").main(["--minutes", "2", "--tickers", "3", "--in-flight", "2", "--latency-ms", "5"])
+    market_data, accounts = bench("market_data"), []
+
+    class Budget(YahooBudget):
+        def __init__(self, path: Path | str, *others: Any) -> None:
+            super().__init__(path, *others)
+            accounts.append(path)
+
+    monkeypatch.setattr(market_data, "YahooBudget", Budget)
+    market_data.main(["--minutes", "2", "--tickers", "3", "--in-flight", "2", "--latency-ms", "5"])
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (figures["tickers"], figures["in_flight"], figures["floor_s_at_5_ms"]) == (3, 2, 0.01)
     assert figures["floor_s_at_5_ms"] <= figures["minute_s_p50_at_5_ms"] <= figures["minute_s_p95_at_5_ms"]
     assert figures["minute_p95_over_floor_at_5_ms"] >= 1
     assert figures["session_s_at_5_ms"] >= figures["floor_s_at_5_ms"]
     assert figures["session_waited_s_at_5_ms"] == pytest.approx(2 * 60 / 150, abs=0.2)
+    assert [Path(account).name for account in accounts] == ["yahoo_budget.sqlite"]
 
 
 def test_each_fault_is_a_row_of_what_yfinance_gives_and_what_is_stored(
