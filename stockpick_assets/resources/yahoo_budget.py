@@ -150,13 +150,13 @@ class YahooBudget:
         try:
             with self._lock, self._file() as file:
                 file.execute("BEGIN IMMEDIATE")
-                (text,) = file.execute("SELECT account FROM budget").fetchone()
-                before = Account(**json.loads(text))
+                before = _account(file)
                 after, given = rule(before, self._clock())
                 if after != before:
                     file.execute("UPDATE budget SET account = ?", (json.dumps(vars(after)),))
                 return before, after, given
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, _NoAccount) as error:
+            self._connection = None  # the file may have been replaced: the next call opens it anew
             raise BudgetUnusable(
                 f"the account of requests to Yahoo in {self._path} cannot be used: {error}. No request was sent. Is "
                 "the folder there and writable? A damaged file may be removed once nothing runs"
@@ -176,3 +176,15 @@ class YahooBudget:
                 opened.execute("INSERT OR IGNORE INTO budget VALUES (1, '{}')")
             self._connection = opened
         return self._connection
+
+
+class _NoAccount(Exception):
+    """What stands in the file is no account of ours."""
+
+
+def _account(file: sqlite3.Connection) -> Account:
+    row = file.execute("SELECT account FROM budget").fetchone()
+    try:
+        return Account(**json.loads(row[0]))
+    except (TypeError, ValueError) as error:
+        raise _NoAccount(f"it holds no account ({type(error).__name__}: {error})") from error

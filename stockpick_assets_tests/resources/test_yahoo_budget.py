@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
@@ -185,6 +186,25 @@ def test_a_budget_that_cannot_be_kept_is_an_error_that_names_the_file(tmp_path: 
     for path in (tmp_path / "damaged.sqlite", tmp_path / "a file" / "budget.sqlite"):
         with pytest.raises(BudgetUnusable, match=rf"{path.name} cannot be used: .*No request was sent"):
             use(budget(path, clock))
+
+
+@pytest.mark.parametrize("held", ["", "[]", '{"x": 1}', None])
+def test_a_file_that_holds_no_account_is_an_error_that_names_it(file: Path, clock: FakeClock, held: str | None) -> None:
+    use(budget(file, clock))
+    with sqlite3.connect(file) as changed:
+        changed.execute("UPDATE budget SET account = ?", (held,) if held is not None else ("null",))
+    with pytest.raises(BudgetUnusable, match="it holds no account"):
+        use(budget(file, clock))
+
+
+def test_a_file_that_was_removed_is_made_anew_by_the_next_call(file: Path, clock: FakeClock) -> None:
+    account = budget(file, clock)
+    use(account)
+    file.unlink()
+    with suppress(BudgetUnusable):
+        use(account)
+    use(account)
+    assert file.exists()
 
 
 def test_with_an_open_breaker_nothing_is_sent_every_ticker_has_its_reason_and_the_log_one_line(
