@@ -29,6 +29,7 @@ from stockpick_assets.store import Contents, Store
 from stockpick_assets.window import window
 
 MOST_NAMED = 8
+UNEXPLAINED = 3  # the exit status; that of an error is 1, of a usage error 2
 
 
 @click.command()
@@ -39,8 +40,9 @@ MOST_NAMED = 8
 def quality(context: click.Context, session: datetime | None, ticker: str | None, as_json: bool) -> None:
     """Show what became of every minute of a session (2026-11-23), by default the newest that has rows.
 
-    Exit status 1 when a minute that is shown is unexplained: it has no row, or a reason that is not final. Of a session
-    under way, minutes that closed in the last five minutes count once they have a row.
+    Exit status 3 when a minute that is shown is unexplained: it has no row, or a reason that is not final; 1 when
+    nothing can be shown. Of a session under way, minutes that closed in the last five minutes count once they have a
+    row.
     """
     settings = Settings.load()
     store, now = Store.from_settings(settings), settings.clock.at(wall_clock())
@@ -63,7 +65,7 @@ def quality(context: click.Context, session: datetime | None, ticker: str | None
     show = to_json if as_json else to_text
     click.echo(show(settings.source, chosen, found, said))
     if found.together.unexplained:
-        context.exit(1)
+        context.exit(UNEXPLAINED)
 
 
 def _session(source: str, contents: Contents, asked: datetime | None, now: datetime) -> Session:

@@ -84,14 +84,14 @@ def test_a_session_whose_every_minute_is_explained_is_shown_and_passes(store: St
 def test_a_minute_that_is_unexplained_fails(store: Store, run: Run) -> None:
     store.append("raw_prices", changed(bars(390, tickers=TICKERS), 0, reason="pending"), {})
     shown = run("2026-11-20")
-    assert shown.exit_code == 1
+    assert shown.exit_code == 3
     assert shown.output.splitlines()[0].endswith("780 minutes of 2 tickers, 1 unexplained")
 
 
 def test_a_ticker_of_the_session_that_has_no_row_is_not_forgotten(store: Store, run: Run) -> None:
     store.append("raw_prices", bars(390, tickers=("AAPL",)), {})
     shown = run()
-    assert shown.exit_code == 1
+    assert shown.exit_code == 3
     assert "780 minutes of 2 tickers, 390 unexplained" in shown.output
 
 
@@ -109,7 +109,7 @@ def test_a_ticker_that_was_no_member_that_day_is_not_missed(store: Store, run: R
 def test_of_a_session_under_way_what_is_on_its_way_is_not_missed(store: Store, run: Run) -> None:
     store.append("raw_prices", bars(5, tickers=TICKERS), {})
     assert run(now=SESSION.open + 8 * MINUTE).exit_code == 0
-    assert run(now=SESSION.open + 12 * MINUTE).exit_code == 1
+    assert run(now=SESSION.open + 12 * MINUTE).exit_code == 3
 
 
 def test_one_ticker_is_shown_with_the_minutes_that_are_not_plainly_present(store: Store, run: Run) -> None:
