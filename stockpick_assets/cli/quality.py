@@ -1,7 +1,7 @@
 """`stockpick quality`: what became of every minute of a session, from raw_prices."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from stockpick_assets.core.session_quality import (
     remarks,
     session_quality,
 )
+from stockpick_assets.core.versions import BAR
 from stockpick_assets.resources.now import wall_clock
 from stockpick_assets.resources.sources import market_data, universe
 from stockpick_assets.settings import Settings
@@ -34,7 +35,7 @@ UNEXPLAINED = 3  # the exit status; that of an error is 1, of a usage error 2
 
 @click.command()
 @click.argument("session", type=click.DateTime(["%Y-%m-%d"]), metavar="[SESSION]", required=False)
-@click.option("--ticker", help="That ticker alone, with each minute that is not plainly present.")
+@click.option("--ticker", help="That ticker alone, with each minute that is not plainly present or was revised.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for programs.")
 @click.pass_context
 def quality(context: click.Context, session: datetime | None, ticker: str | None, as_json: bool) -> None:
@@ -48,20 +49,24 @@ def quality(context: click.Context, session: datetime | None, ticker: str | None
     store, now = Store.from_settings(settings), settings.clock.at(wall_clock())
     contents = store.contents(RAW_PRICES.name)
     chosen = _session(settings.source, contents, session, now)
-    ends = {"from_session": chosen.date, "to_session": chosen.date, "version": contents.version}
-    rows = store.read(RAW_PRICES.name, **ends)
-    versions = store.read(RAW_PRICES.name, columns=["ticker", "minute"], every_version=True, **ends)
-    tickers = _tickers(settings, chosen, rows)
+    versions = store.read(
+        RAW_PRICES.name,
+        from_session=chosen.date,
+        to_session=chosen.date,
+        version=contents.version,
+        every_version=True,
+    ).sort_by("fetched_at")
+    tickers = _tickers(settings, chosen, versions)
     if ticker is not None:
         if ticker.upper() not in tickers:
             raise StockpickError(
-                f"{settings.source}/raw_prices has no row of {one_line(ticker)} in the session of {chosen.date}; "
-                f"its {len(tickers)} tickers run from {tickers[0]} to {tickers[-1]}"
+                f"{settings.source}/raw_prices has no row of {one_line(ticker)} in the session of {chosen.date}, "
+                f"which has {_ends(tickers, 'ticker')}"
             )
         tickers = [ticker.upper()]
-    answers = AnswerMatrix.of(rows, tickers, expected_minutes(chosen, pc.max(rows["minute"]).as_py(), now))
+    answers = AnswerMatrix.of(versions, tickers, expected_minutes(chosen, pc.max(versions["minute"]).as_py(), now))
     found = session_quality(answers, versions)
-    said = remarks(answers, tickers[0]) if ticker else None
+    said = remarks(answers, versions, tickers[0]) if ticker else None
     show = to_json if as_json else to_text
     click.echo(show(settings.source, chosen, found, said))
     if found.together.unexplained:
@@ -84,7 +89,7 @@ def _session(source: str, contents: Contents, asked: datetime | None, now: datet
             f"is {minute_label(now)}"
         )
     raise StockpickError(
-        f"{source}/raw_prices has no rows of {session.date}; it holds {len(held)} sessions, {held[0]} to {held[-1]}. "
+        f"{source}/raw_prices has no rows of {session.date}; it holds {_ends(held, 'session')}. "
         f"`stockpick backfill {session.date} {session.date}` fetches it if it is in the window"
     )
 
@@ -104,8 +109,9 @@ def to_text(source: str, session: Session, found: SessionQuality, said: Sequence
     unexplained = f"{together.unexplained:,} unexplained"
     if together.unexplained:
         unexplained = click.style(unexplained, fg="red")
-    tickers = f"{len(found.tickers)} tickers" if said is None else one_line(next(iter(found.tickers)))
-    head = f"{source.upper()} raw_prices {session.label()}: {together.expected:,} minutes of {tickers}, {unexplained}"
+    tickers = _count(len(found.tickers), "ticker") if said is None else one_line(next(iter(found.tickers)))
+    minutes = _count(together.expected, "minute")
+    head = f"{source.upper()} raw_prices {session.label()}: {minutes} of {tickers}, {unexplained}"
     reasons = list({"present": 0, **together.reasons, "quarantined": 0})
     names = ("ticker", *reasons, "withheld", "revised", "late", "first", "last")
     rows = [_cells(one_line(ticker), row, reasons) for ticker, row in found.tickers.items()]
@@ -132,13 +138,12 @@ def to_json(source: str, session: Session, found: SessionQuality, said: Sequence
         **_fields(found.together),
         "tickers": {ticker: _fields(row) for ticker, row in found.tickers.items()},
         "thinnest_minutes": [
-            {"minute": thin.minute.isoformat(), "listed": thin.listed, "without": thin.without}
-            for thin in found.thinnest
+            {"minute": thin.minute, "listed": thin.listed, "without": thin.without} for thin in found.thinnest
         ],
     }
     if said is not None:
-        fields["minutes"] = [vars(remark) | {"minute": remark.minute.isoformat()} for remark in said]
-    return json.dumps(fields, indent=2)
+        fields["minutes"] = [vars(remark) for remark in said]
+    return json.dumps(fields, indent=2, default=datetime.isoformat)
 
 
 def _fields(row: Row) -> dict[str, Any]:
@@ -149,8 +154,8 @@ def _fields(row: Row) -> dict[str, Any]:
         "volume_withheld": row.withheld,
         "revised": row.revised,
         "late": row.late,
-        "first_bar": row.first and row.first.isoformat(),
-        "last_bar": row.last and row.last.isoformat(),
+        "first_bar": row.first,
+        "last_bar": row.last,
     }
 
 
@@ -160,7 +165,26 @@ def _cells(name: str, row: Row, reasons: Sequence[str]) -> tuple[str, ...]:
 
 
 def _remark(remark: Remark) -> str:
-    return f"{_time(remark.minute)}  {remark.reason:<14}  {one_line(remark.detail or '', 200)}".rstrip()
+    said = "; ".join(filter(None, [_revision(remark.versions), one_line(remark.detail or "", 200)]))
+    return f"{_time(remark.minute)}  {remark.reason:<14}  {said}".rstrip()
+
+
+def _revision(versions: Sequence[Mapping[str, Any]]) -> str:
+    """What the newest version has other than the first; empty where there are not two."""
+    if len(versions) < 2:
+        return ""
+    first, newest = versions[0], versions[-1]
+    more = f", {len(versions)} versions" if len(versions) > 2 else ""
+    if first["reason"] != newest["reason"]:
+        return f"was {first['reason']}{more}"
+    changes = [f"{name} {_change(first[name], newest[name])}" for name in BAR if first[name] != newest[name]]
+    return f"revised {minute_label(newest['known_at'])}: {', '.join(changes) or 'as it was first'}{more}"
+
+
+def _change(before: float | None, after: float | None) -> str:
+    """Both with four decimals at most, or all of them where those do not tell the two apart."""
+    texts = ["null" if value is None else f"{value:,.4f}".rstrip("0").rstrip(".") for value in (before, after)]
+    return " to ".join(texts if texts[0] != texts[1] else map(str, (before, after)))
 
 
 def _time(minute: datetime | None) -> str:
@@ -176,6 +200,16 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
         )
         for row in rows
     ]
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def _ends(things: Sequence[object], thing: str) -> str:
+    """How many there are, with the first and the last."""
+    last = f" to {things[-1]}" if len(things) > 1 else ""
+    return f"{_count(len(things), thing)}, {things[0]}{last}"
 
 
 def _listed(tickers: Sequence[str]) -> str:

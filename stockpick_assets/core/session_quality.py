@@ -3,20 +3,24 @@
 What does not belong here: whether that is good enough (quality.py), reading the rows, or how the table looks.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stockpick_assets.core.answers import BACKFILL_LAG
 from stockpick_assets.core.market_hours import Session, last_closed_minute
 from stockpick_assets.core.quality import FINAL, AnswerMatrix
 from stockpick_assets.core.reasons import Reason
+from stockpick_assets.core.versions import BAR
 
 _THINNEST = 5
+_VERSION = ("fetched_at", "known_at", *BAR)
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,8 @@ class Row:
     """What became of one ticker's minutes, or of those of all.
 
     reasons: how many have each, the most frequent first. withheld: bars without their volume. first, last: its first
-    and last bar; None where it has none. revised: minutes with more than one stored version. late: minutes whose answer
-    came too late to act upon.
+    and last bar; None where it has none. revised: minutes with more than one stored version. late: minutes whose first
+    bar, or without any whose first answer, came too late to act upon.
     """
 
     reasons: Mapping[str, int]
@@ -57,11 +61,15 @@ class ThinMinute:
 
 @dataclass(frozen=True)
 class Remark:
-    """A minute of a ticker that is not plainly present, and what its row says of it."""
+    """A minute of a ticker that is not plainly present or was revised, and what its newest row says of it.
+
+    versions: fetched_at, known_at and the columns BAR of each stored row, the oldest first.
+    """
 
     minute: datetime
     reason: str
     detail: str | None
+    versions: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -87,10 +95,10 @@ def expected_minutes(session: Session, newest: datetime | None, now: datetime) -
 def session_quality(answers: AnswerMatrix, versions: pa.Table) -> SessionQuality:
     """What became of the session's minutes.
 
-    versions: ticker and minute of every stored row of the session.
+    versions: every stored row of the session (ticker, minute, reason, backfilled), the oldest first.
     """
     present, withheld = answers.present, answers.withheld
-    late = answers.column("backfilled", False).astype(bool)
+    late = _first_answers(answers, versions).column("backfilled", False).astype(bool)
     stored = versions.group_by(["ticker", "minute"]).aggregate([([], "count_all")])
     revised = Counter(stored["ticker"].take(np.flatnonzero(stored["count_all"].to_numpy() > 1)).to_pylist())
 
@@ -109,16 +117,31 @@ def session_quality(answers: AnswerMatrix, versions: pa.Table) -> SessionQuality
     return SessionQuality(each, row(slice(None)), tuple(_thinnest(answers)))
 
 
-def remarks(answers: AnswerMatrix, ticker: str) -> list[Remark]:
-    """The ticker's minutes that have no bar, or one with something to say about it; ascending."""
+def remarks(answers: AnswerMatrix, versions: pa.Table, ticker: str) -> list[Remark]:
+    """The ticker's minutes that have no bar, one with something to say about it, or several; ascending.
+
+    versions: every stored row of the session, the oldest first.
+    """
+    stored = defaultdict[datetime, list[Mapping[str, Any]]](list)
+    of_ticker = versions.filter(pc.field("ticker") == ticker)
+    minutes: list[Any] = of_ticker["minute"].to_pylist()
+    for minute, version in zip(minutes, of_ticker.select(_VERSION).to_pylist(), strict=True):
+        stored[minute].append(version)
     column = answers.tickers.index(ticker)
     details, unsized = answers.column("detail", None)[:, column], answers.unsized[:, column]
     reasons: list[str] = answers.reasons[:, column].tolist()
     return [
-        Remark(minute, reason, detail)
+        Remark(minute, reason, detail, tuple(stored[minute]))
         for minute, reason, detail, odd in zip(answers.minutes, reasons, details, unsized, strict=True)
-        if reason != Reason.PRESENT or detail is not None or odd
+        if reason != Reason.PRESENT or detail is not None or odd or len(stored[minute]) > 1
     ]
+
+
+def _first_answers(answers: AnswerMatrix, versions: pa.Table) -> AnswerMatrix:
+    """The oldest version with a bar of each minute × ticker, or where none has one the oldest."""
+    bars = np.array([reason == Reason.PRESENT for reason in versions["reason"].to_pylist()], bool)
+    wanted_last = np.lexsort((-np.arange(len(bars)), bars))  # of a repeated one the last counts
+    return AnswerMatrix.of(versions.take(wanted_last), answers.tickers, answers.minutes)
 
 
 def _thinnest(answers: AnswerMatrix) -> list[ThinMinute]:

@@ -127,6 +127,34 @@ def test_one_ticker_is_shown_with_the_minutes_that_are_not_plainly_present(store
     ]
 
 
+def test_one_ticker_is_shown_with_what_was_first_stored_of_the_minutes_that_have_versions(
+    store: Store, run: Run
+) -> None:
+    minutes: list[list[dict[str, Any]]] = [
+        [{"close": 383.56, "volume": 6537.0}, {"close": 383.59, "volume": 8555.0}],
+        [{"reason": "provider_error", "volume": None, "detail": "HTTP 500"}, {}],
+        [{"volume": None, "detail": "spike: volume 9"}, {"volume": 9.0}, {"volume": 8.25e6, "detail": "odd"}],
+        [{"reason": "pending", "volume": None}, {}, {"high": 101.5}],
+        [{}, {"close": 101.0}, {}],
+        [{"low": 99.56}, {"low": 99.56000000000002}],
+    ]
+    store.append("raw_prices", bars(384, start=len(minutes)), {})
+    for place, versions in enumerate(minutes):
+        for days, values in reversed(list(enumerate(versions))):  # their order is that of `fetched_at`
+            row = bars(1, start=place, fetched_at=FETCHED_AT + timedelta(days=days))
+            store.append("raw_prices", changed(row, 0, **values), {})
+    assert run("--ticker", "AAPL").output.splitlines()[3:] == [
+        "AAPL        390            0         0        6   390  09:30  15:59",
+        "",
+        "09:30  present         revised 2026-11-21 16:30: close 383.56 to 383.59, volume 6,537 to 8,555",
+        "09:31  present         was provider_error",
+        "09:32  present         revised 2026-11-22 16:30: volume null to 8,250,000, 3 versions; odd",
+        "09:33  present         was pending, 3 versions",
+        "09:34  present         revised 2026-11-22 16:30: as it was first, 3 versions",
+        "09:35  present         revised 2026-11-21 16:30: low 99.56 to 99.56000000000002",
+    ]
+
+
 def test_a_ticker_without_anything_to_say_about_it_says_so(store: Store, run: Run) -> None:
     store.append("raw_prices", bars(390, tickers=TICKERS), {})
     assert run("--ticker", "AAPL").output.splitlines()[-1] == "every minute is plainly present"
@@ -150,7 +178,21 @@ def test_the_same_comes_as_json(store: Store, run: Run) -> None:
     assert shown["thinnest_minutes"] == [{"minute": "2026-11-20T14:30:00+00:00", "listed": 2, "without": ["MSFT"]}]
     assert "minutes" not in shown
     assert json.loads(run("--json", "--ticker", "MSFT").output)["minutes"] == [
-        {"minute": "2026-11-20T14:30:00+00:00", "reason": "lost", "detail": "422"}
+        {
+            "minute": "2026-11-20T14:30:00+00:00",
+            "reason": "lost",
+            "detail": "422",
+            "versions": [
+                {
+                    "fetched_at": "2026-11-20T21:30:00+00:00",
+                    "known_at": "2026-11-20T21:30:00+00:00",
+                    **dict.fromkeys(("open", "high", "low", "close"), 100.0),
+                    "volume": None,
+                    "split": None,
+                    "reason": "lost",
+                }
+            ],
+        }
     ]
 
 
@@ -159,13 +201,13 @@ def test_the_same_comes_as_json(store: Store, run: Run) -> None:
     [
         (
             ["2026-11-19"],
-            r"simulated/raw_prices has no rows of 2026-11-19; it holds 1 sessions, .* `stockpick backfill",
+            r"simulated/raw_prices has no rows of 2026-11-19; it holds 1 session, 2026-11-20. `stockpick backfill",
         ),
         (["2026-11-23"], "the session of 2026-11-23 has not begun: it opens at 2026-11-23 09:30 New York, where it is"),
         (["2026-11-21"], r"2026-11-21 \(Saturday\) is no trading session of the XNYS calendar; the nearest are"),
         (
             ["--ticker", "no\n"],
-            r"has no row of no\\n in the session of 2026-11-20; its 2 tickers run from AAPL to MSFT",
+            r"has no row of no\\n in the session of 2026-11-20, which has 2 tickers, AAPL to MSFT",
         ),
     ],
 )
@@ -173,6 +215,14 @@ def test_what_cannot_be_shown_says_why(store: Store, run: Run, arguments: list[s
     store.append("raw_prices", bars(390, tickers=TICKERS), {})
     with pytest.raises(StockpickError, match=says):
         run(*arguments)
+
+
+def test_one_of_a_thing_is_not_called_several(store: Store, run: Run) -> None:
+    store.append("raw_prices", bars(1), {})
+    settings = {"now": SESSION.open + 2 * MINUTE, "STOCKPICK_TICKERS": "AAPL"}
+    assert run(**settings).output.startswith("SIMULATED raw_prices 2026-11-20: 1 minute of 1 ticker, 0 unexplained\n")
+    with pytest.raises(StockpickError, match=r"which has 1 ticker, AAPL$"):
+        run("--ticker", "MSFT", **settings)
 
 
 def test_what_is_no_date_is_a_usage_error(store: Store, run: Run) -> None:

@@ -39,7 +39,7 @@ def answers(rows: pa.Table) -> AnswerMatrix:
 
 def quality(rows: pa.Table, *earlier: pa.Table) -> SessionQuality:
     """The table of the newest rows, with what was stored before them."""
-    return session_quality(answers(rows), pa.concat_tables([*earlier, rows]).select(["ticker", "minute"]))
+    return session_quality(answers(rows), pa.concat_tables([*earlier, rows]))
 
 
 def test_a_row_says_what_became_of_a_tickers_minutes() -> None:
@@ -65,6 +65,22 @@ def test_a_minute_that_was_stored_several_times_is_revised_once() -> None:
     found = quality(table(), first, second)
     assert [row.revised for row in found.tickers.values()] == [2, 0, 0]
     assert found.together.revised == 2
+
+
+def test_a_minute_is_late_as_its_first_bar_was_and_without_any_as_its_first_answer() -> None:
+    revised, healed, on_time, overdue = ("AAPL", 0), ("AAPL", 1), ("MSFT", 0), ("MSFT", 1)
+    first = table(
+        backfilled={overdue: True}, reason={healed: "provider_error", on_time: "pending", overdue: "rate_limited"}
+    )
+    found = quality(
+        table(
+            backfilled=dict.fromkeys((revised, healed, on_time, overdue), True),
+            reason=dict.fromkeys((on_time, overdue), "provider_error"),
+        ),
+        first,
+    )
+    assert [row.late for row in found.tickers.values()] == [1, 1, 0], "the healed and the overdue one"
+    assert found.together.late == 2
 
 
 def test_a_ticker_without_a_row_is_unanswered_in_every_minute() -> None:
@@ -96,16 +112,27 @@ def test_remarks_are_of_the_minutes_that_are_not_plainly_present() -> None:
         detail={("MSFT", 0): "HTTP 500", ("MSFT", 2): "volume withheld: it was -1", ("AAPL", 1): "of another ticker"},
         volume={("MSFT", 0): None, ("MSFT", 2): None, ("MSFT", 3): 0.0},
     )
-    assert remarks(answers(rows), "MSFT") == [
-        Remark(MINUTES[0], "provider_error", "HTTP 500"),
-        Remark(MINUTES[2], "present", "volume withheld: it was -1"),
-        Remark(MINUTES[3], "present", None),
+    said = remarks(answers(rows), rows, "MSFT")
+    assert [(remark.minute, remark.reason, remark.detail) for remark in said] == [
+        (MINUTES[0], "provider_error", "HTTP 500"),
+        (MINUTES[2], "present", "volume withheld: it was -1"),
+        (MINUTES[3], "present", None),
     ]
 
 
 def test_a_minute_without_a_row_is_remarked_on() -> None:
     rows = bars(3, tickers=TICKERS)
-    assert remarks(answers(rows), "NVDA") == [Remark(MINUTES[3], UNANSWERED, None)]
+    assert remarks(answers(rows), rows, "NVDA") == [Remark(MINUTES[3], UNANSWERED, None, ())]
+
+
+def test_a_minute_that_was_revised_is_remarked_on_with_each_of_its_versions() -> None:
+    first, rows = bars(1, start=2, tickers=("MSFT", "NVDA"), close=99.0), table()
+    (said,) = remarks(answers(rows), pa.concat_tables([first, rows]), "MSFT")
+    assert (said.minute, said.reason, said.detail) == (MINUTES[2], "present", None)
+    assert [version["close"] for version in said.versions] == [99.0, 100.0]
+    assert list(said.versions[0]) == [
+        *("fetched_at", "known_at", "open", "high", "low", "close", "volume", "split", "reason")
+    ]
 
 
 def test_of_a_session_that_is_over_every_minute_is_expected() -> None:
