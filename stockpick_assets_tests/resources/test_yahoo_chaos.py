@@ -77,7 +77,7 @@ def most_in_a_minute(asked: list[Asked], seconds: float = 60.0) -> int:
 def kept(stored: pa.Table, answer: pa.Table, market: datetime) -> pa.Table:
     """The newest row of each minute and ticker once an answer was kept as the store keeps it."""
     of_its_minutes = stored.filter(pc.is_in(stored["minute"], answer["minute"]))
-    rows = pa.concat_tables([stored, new_versions(answer, of_its_minutes, market)]).to_pandas()
+    rows = pa.concat_tables([stored, new_versions(answer, of_its_minutes, market, market)]).to_pandas()
     newest = rows.drop_duplicates(list(RAW_PRICES.key), keep="last")
     return pa.Table.from_pandas(newest, RAW_PRICES.columns, preserve_index=False)
 
