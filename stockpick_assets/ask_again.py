@@ -54,13 +54,13 @@ def ask_again_job(flow: Flow) -> dg.JobDefinition:
         bounds, metadata = Bounds.of(selection.keys), commit_metadata(context.run_id, selection.keys)
         tickers = config.tickers or selection.tickers
         rows, left = answered(flow, market_data, now, selection, tickers)
-        version, new = append_new_versions(store, rows, bounds, metadata, now)
+        version, added = append_new_versions(store, rows, bounds, metadata, now)
         said = f"{minute_label(selection.first)} to {minute_label(selection.last)} New York"
         told = {
             "minutes": rows.num_rows,
             "tickers": len(tickers),
             "left out": left.total(),
-            "new versions": new.num_rows,
+            "new versions": added,
             "table version": version,
         }
         context.log.info(f"raw_prices of {said} was asked for again: {told}")

@@ -122,7 +122,7 @@ class TableIOManager(dg.ConfigurableIOManager):
         metadata = commit_metadata(context.run_id, keys)
         if name == RAW_PRICES.name:
             version, added = append_new_versions(store, obj, bounds, metadata, self.now)
-            context.add_output_metadata({"new versions": added.num_rows})
+            context.add_output_metadata({"new versions": added})
         else:
             kept = _picks_kept(store, obj, bounds) if name == PICKS.name else obj
             tickers: list[Any] = pc.unique(obj["ticker"]).to_pylist()
@@ -266,8 +266,8 @@ def _check(rows: pa.Table, name: str, bounds: Bounds, source: str) -> None:
 
 def append_new_versions(
     store: Store, rows: pa.Table, bounds: Bounds, metadata: Mapping[str, str], now: Now, looks: int = LOOKS
-) -> tuple[int, pa.Table]:
-    """Append the rows of an answer that are new versions of bars; the table's version then, and those rows.
+) -> tuple[int, int]:
+    """Append the rows of an answer that are new versions of bars; the table's version then, and how many they were.
 
     Where another commit comes between the look and the append, it looks again: two runs of the same minutes at one time
     would both find them new. Raises CommitRefused when that was so each time or no other came, and StoreError.
@@ -280,9 +280,9 @@ def append_new_versions(
     wall = now.wall()
     new = new_versions(rows, stored, now.clock.at(wall), wall)
     if not new.num_rows:
-        return after, new
+        return after, 0
     try:
-        return store.append(RAW_PRICES.name, new, metadata, after), new
+        return store.append(RAW_PRICES.name, new, metadata, after), new.num_rows
     except CommitRefused:
         if looks == 1 or store.version(RAW_PRICES.name) == after:
             raise

@@ -12,7 +12,7 @@ from stockpick_assets.core.market_hours import Session, minute_label
 from stockpick_assets.jobs import RETURN_MODEL, TRAINING_SET, UNIVERSE, AssetJob
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
-from stockpick_assets.sensors.live import IN_PROGRESS, answered_minutes
+from stockpick_assets.sensors.live import answered_minutes, is_at_work
 from stockpick_assets.store import Store, TableMissing
 
 DAILY = (TRAINING_SET, RETURN_MODEL)
@@ -38,7 +38,7 @@ def after_close_sensor(flow: Flow, jobs: Sequence[AssetJob]) -> dg.SensorDefinit
         session, store = closed[-1], tables.store()
         following = flow.window.following(session)
         universe = None if has_session(store, UNIVERSE, following) else DueSession(UNIVERSE, following)
-        at_work = next((job for job in DAILY if _is_at_work(context.instance, job)), None)
+        at_work = next((job for job in DAILY if is_at_work(context.instance, job)), None)
         due = None
         if at_work:
             said = f"A run of {at_work} is at work."
@@ -53,10 +53,6 @@ def after_close_sensor(flow: Flow, jobs: Sequence[AssetJob]) -> dg.SensorDefinit
         return dg.SensorResult(run_requests=requests, skip_reason=None if requests else said)
 
     return sensor
-
-
-def _is_at_work(instance: dg.DagsterInstance, job: str) -> bool:
-    return instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=IN_PROGRESS)) > 0
 
 
 def _request(source: str, due: DueSession) -> dg.RunRequest:

@@ -23,7 +23,7 @@ from stockpick_assets.jobs import ASK_AGAIN
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.sensors.changes import changed_sessions
-from stockpick_assets.sensors.live import IN_PROGRESS
+from stockpick_assets.sensors.live import is_at_work
 from stockpick_assets.store import Store
 
 HEAL = "heal"
@@ -59,16 +59,17 @@ def heal_sensor(flow: Flow) -> dg.SensorDefinition:
         said = _said(plans)
         for session in flow.window.sessions:
             due = [ticker for ticker, plan in plans.get(session.label(), {}).items() if plan.after <= wall]
-            if due and context.instance.get_runs_count(dg.RunsFilter(job_name=ASK_AGAIN, statuses=IN_PROGRESS)):
+            if not due:
+                continue
+            if is_at_work(context.instance, ASK_AGAIN):
                 said = f"{said} A run of {ASK_AGAIN} is at work."
                 break
-            if due:
-                last = pc.max(_unexplained(store, session, due)["minute"]).as_py()
-                plans[session.label()] |= {ticker: plans[session.label()][ticker].asked(wall) for ticker in due}
-                # From the open on, which is no further request: the rules of quarantine, and what tells a split, see
-                # the minutes before.
-                requests = [again(session.open, last, sorted(due))]
-                break
+            last = pc.max(_unexplained(store, session, due)["minute"]).as_py()
+            plans[session.label()] |= {ticker: plans[session.label()][ticker].asked(wall) for ticker in due}
+            # From the open on, which is no further request: the rules of quarantine, and what tells a split, see the
+            # minutes before.
+            requests = [again(session.open, last, sorted(due))]
+            break
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else said,

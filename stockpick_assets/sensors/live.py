@@ -96,6 +96,11 @@ def answered_minutes(store: Store, session: date, tickers: Sequence[str]) -> Cou
     return rows_by_minute(rows.filter(pc.is_in(rows["ticker"], pa.array(tickers))))
 
 
+def is_at_work(instance: dg.DagsterInstance, job: str) -> bool:
+    """Whether a run of the job waits or is at work."""
+    return instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=IN_PROGRESS)) > 0
+
+
 def rows_by_minute(rows: pa.Table) -> Counter[datetime]:
     """How many rows each minute has."""
     counts = rows.group_by("minute").aggregate([([], "count_all")]).to_pylist()

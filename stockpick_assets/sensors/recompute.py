@@ -21,7 +21,7 @@ from stockpick_assets.jobs import LIVE, RECOMPUTE, TRAINING_SET, AssetJob
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.sensors.changes import changed_sessions
-from stockpick_assets.sensors.live import IN_PROGRESS
+from stockpick_assets.sensors.live import IN_PROGRESS, is_at_work
 from stockpick_assets.store import Store, TableMissing
 
 # The first of the flow and the last: what one of them read before a revision and the other after it is out of date.
@@ -47,8 +47,7 @@ def recompute_sensor(flow: Flow, jobs: Sequence[AssetJob]) -> dg.SensorDefinitio
     )
     def sensor(context: dg.SensorEvaluationContext, tables: Tables, now: dg.ResourceParam[Now]) -> dg.SensorResult:
         for job in requested:
-            runs = dg.RunsFilter(job_name=job.name, statuses=IN_PROGRESS)
-            if context.instance.get_runs_count(runs):
+            if is_at_work(context.instance, job.name):
                 return dg.SensorResult(skip_reason=f"A run of {job.name} is still at work.")
         store = tables.store()
         cursor: dict[str, dict[str, str]] = json.loads(context.cursor or "{}")
@@ -66,9 +65,9 @@ def recompute_sensor(flow: Flow, jobs: Sequence[AssetJob]) -> dg.SensorDefinitio
         requests: list[dg.RunRequest] = []
         said = "Nothing is out of date."
         if not fresh and due:
-            said = f"{due[0][0].label()} is out of date, and the run that was to mend it changed nothing. "
-            said += _waits(context.instance, now) or ""
-            fresh = [] if _waits(context.instance, now) else due
+            waits = _waits(context.instance, now)
+            said = f"{due[0][0].label()} is out of date, and the run that was to mend it changed nothing. {waits}"
+            fresh = [] if waits else due
         if fresh:
             session, state, request = fresh[0]
             asked[session.label()] = state

@@ -17,7 +17,7 @@ from stockpick_assets.core.schemas import RAW_PRICES
 from stockpick_assets.jobs import ASK_AGAIN
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
-from stockpick_assets.sensors.live import IN_PROGRESS
+from stockpick_assets.sensors.live import is_at_work
 from stockpick_assets.store import TableMissing
 
 SWEEP = "sweep"
@@ -55,7 +55,7 @@ def sweep_sensor(flow: Flow) -> dg.SensorDefinition:
         requests: list[dg.RunRequest] = []
         said = "Every recent session was compared with the source lately."
         if session is not None and last is not None:
-            if context.instance.get_runs_count(dg.RunsFilter(job_name=ASK_AGAIN, statuses=IN_PROGRESS)):
+            if is_at_work(context.instance, ASK_AGAIN):
                 said = f"A run of {ASK_AGAIN} is at work; {session.label()} comes after it."
             else:
                 requests = [again(session.open, last)]
