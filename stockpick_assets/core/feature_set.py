@@ -142,3 +142,21 @@ _COMBINED: tuple[Feature, ...] = (
 )
 
 FEATURES: tuple[Feature, ...] = (*_SHAPES, *_COMBINED)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column beside the features that no model is fitted to: what later steps measure with."""
+
+    name: str
+    definition: str
+
+
+MEASURES: tuple[Measure, ...] = (
+    Measure("sig", "spread of the one-minute log return"),
+    Measure("return_1", "log return of the minute"),
+    Measure("neutral_e1", "e1 before it is standardised"),
+    Measure("neutral_cmid", "n_cmid before it is standardised"),
+    Measure("neutral_es5", "es5 before it is standardised"),
+    Measure("reversal", "minus es5: a score of the obtainable return that fits nothing"),
+)

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from stockpick_assets.core.feature_set import FEATURES
+from stockpick_assets.core.feature_set import FEATURES, MEASURES
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 # When the newest of the bars that a row was made from was fetched: a bar fetched later makes the row out of date.
 BARS_FETCHED_AT = "bars_fetched_at"
+# Of models: `linear`, `boosted` and `forest` are fitted by MLlib, `reversal` is the feature table's and fits nothing,
+# `average` is the mean of the standardised linear and reversal scores.
+KINDS = ("linear", "reversal", "average", "boosted", "forest")
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,9 @@ def _table(name: str, key: tuple[str, ...], /, **columns: pa.DataType) -> TableS
 
 
 _ROW = {"session": pa.date32(), "minute": TIMESTAMP, "ticker": pa.string(), "source": pa.string()}
-_FEATURES = {feature.name: pa.float64() for feature in FEATURES}
+_FEATURES = {column.name: pa.float64() for column in (*MEASURES, *FEATURES)}
 _STAMP = {BARS_FETCHED_AT: TIMESTAMP}
+_SCORES = {f"score_{kind}": pa.float64() for kind in KINDS}
 
 RAW_PRICES = _table(
     "raw_prices",
@@ -62,11 +66,13 @@ PREDICTIONS = _table(
     "predictions",
     ("minute", "ticker"),
     **_ROW,
-    score=pa.float64(),  # higher is better; comparable within a minute only
+    score=pa.float64(),  # the champion's; higher is better; comparable within a minute only
     expected_excess_return=pa.float64(),  # close to close over five minutes, against the cross-section
+    expected_obtainable_return=pa.float64(),  # before cost
     p_profit=pa.float64(),  # calibrated: the obtainable return beats the stated cost
     model_version=pa.string(),
-    abstain=pa.string(),  # why there is no forecast; null where there is one
+    **_SCORES,
+    abstain=pa.string(),  # why the forecast is not to be relied on, or why there is none
 )
 PICKS = _table(
     "picks",
@@ -79,6 +85,7 @@ PICKS = _table(
     pop_window=pa.float64(),
     p_profit=pa.float64(),
     expected_excess_return=pa.float64(),
+    expected_obtainable_return=pa.float64(),
     model_version=pa.string(),
     abstain=pa.string(),
     made_at=TIMESTAMP,  # market time
@@ -104,6 +111,7 @@ TRAINING_SET = _table(
     ("minute", "ticker"),
     **_ROW,
     **_FEATURES,
+    neutral_forward=pa.float64(),  # log return over the five minutes after, market and factors taken out, in sig
     label=pa.float64(),  # what the model is fitted to: percentile rank of the close return in its minute, minus 1/2
     obtainable_return=pa.float64(),
     close_return=pa.float64(),
@@ -115,8 +123,9 @@ RETURN_MODEL = _table(
     session=pa.date32(),  # the session the model is valid for
     source=pa.string(),
     version=pa.string(),
-    path=pa.string(),  # folder below the store's root that MLlib saved to
-    abstain=pa.string(),  # why there is no model for the session; null where there is one
+    kind=pa.string(),  # one of KINDS
+    path=pa.string(),  # folder below the store's root that MLlib saved to; null where nothing is fitted
+    abstain=pa.string(),  # why its forecasts are not to be relied on, or why there is no model
     features=pa.list_(pa.string()),
     training_sessions=pa.list_(pa.date32()),
     rows=pa.int64(),
@@ -125,12 +134,76 @@ RETURN_MODEL = _table(
     ic_obtainable=pa.list_(pa.float64()),
     brier=pa.float64(),
     brier_base_rate=pa.float64(),
-    expected_return_per_score=pa.float64(),
+    brier_volatility=pa.float64(),
+    calibration=pa.list_(pa.float64()),  # coefficients of the logistic, see spark/scoring.py
+    expected_return_per_score=pa.float64(),  # of the close return's excess
+    expected_obtainable_per_score=pa.float64(),
     cost_bp=pa.float64(),
+    tables=pa.string(),  # JSON: version of each table that was read
     seed=pa.int64(),
     spark_version=pa.string(),
     fitted_at=TIMESTAMP,
     fit_seconds=pa.float64(),
+)
+FACTORS = _table(
+    "factors",
+    ("session", "ticker"),
+    session=pa.date32(),  # the session they are valid for; made of earlier ones only
+    source=pa.string(),
+    ticker=pa.string(),
+    sessions=pa.int32(),  # how many completed sessions they rest on
+    sig_before=pa.float64(),  # mean over up to 5 sessions of the spread of the one-minute log return
+    spread=pa.float64(),  # standard deviation of the five-minute excess log return
+    basis=pa.list_(pa.float64()),  # the ticker's row of an orthonormal basis of the factors, orthogonal to the constant
+    label_basis=pa.list_(pa.float64()),  # the same of the factors times `spread`, for the label
+    projection=pa.list_(pa.float64()),  # the ticker's row of the matrix that takes factors out of a minute's returns
+    slope_e1=pa.float64(),
+    slope_cmid=pa.float64(),
+    slope_es5=pa.float64(),
+    drift=pa.float64(),
+    dollar_volume=pa.float64(),  # log mean dollar volume of up to 10 sessions, standardised across tickers, within 3
+    volume_at=pa.list_(pa.float64()),  # by minute of the session: mean over up to 10 sessions of the log volume
+    return_at=pa.list_(pa.float64()),  # by minute of the session: mean of the next 30 minutes' return, in sig
+)
+PERFORMANCE = _table(
+    "performance",
+    ("session", "kind"),
+    session=pa.date32(),
+    source=pa.string(),
+    kind=pa.string(),  # one of KINDS, or `naive`: minus the last minute's return
+    version=pa.string(),
+    champion=pa.bool_(),
+    forecasts=pa.int64(),  # graded ones
+    ic_close=pa.float64(),
+    ic_close_error=pa.float64(),  # standard error of it
+    ic_obtainable=pa.float64(),
+    ic_obtainable_error=pa.float64(),
+    hit_rate=pa.float64(),  # share of minutes whose top pick's obtainable return exceeds the tickers' mean
+    top_return=pa.float64(),  # mean obtainable return of the top picks, before cost
+    top_return_after_cost=pa.float64(),
+    turnover=pa.float64(),  # share of the ten best tickers that the minute after replaces
+    brier=pa.float64(),  # of the champion's p_profit
+    brier_base_rate=pa.float64(),
+    brier_volatility=pa.float64(),
+    calibration_slope=pa.float64(),
+    calibration_slope_error=pa.float64(),
+    reliability_p=pa.list_(pa.float64()),  # by bin of p_profit: its mean, the share that paid, and how many
+    reliability_paid=pa.list_(pa.float64()),
+    reliability_count=pa.list_(pa.int64()),
+    stability_index=pa.float64(),  # the largest population stability index of a feature
+    stability_feature=pa.string(),  # and the feature that has it
+    cost_bp=pa.float64(),
+)
+CHAMPIONS = _table(
+    "champions",
+    ("session", "decided_at"),
+    session=pa.date32(),  # the first that it holds for
+    source=pa.string(),
+    kind=pa.string(),
+    version=pa.string(),  # the one version that is used; null for the one fitted for each session
+    decided_at=TIMESTAMP,  # wall time
+    decided_by=pa.string(),  # `rule` or `person`
+    reason=pa.string(),
 )
 UNIVERSE = _table(
     "universe",
@@ -163,5 +236,18 @@ ALERTS = _table(
 
 TABLES: dict[str, TableSchema] = {
     table.name: table
-    for table in (RAW_PRICES, FEATURE_ROWS, PREDICTIONS, PICKS, SCORES, TRAINING_SET, RETURN_MODEL, UNIVERSE, ALERTS)
+    for table in (
+        RAW_PRICES,
+        FEATURE_ROWS,
+        PREDICTIONS,
+        PICKS,
+        SCORES,
+        TRAINING_SET,
+        PERFORMANCE,
+        FACTORS,
+        RETURN_MODEL,
+        CHAMPIONS,
+        UNIVERSE,
+        ALERTS,
+    )
 }

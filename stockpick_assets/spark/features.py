@@ -120,12 +120,12 @@ compared AS (
     FROM measured WHERE minute >= :first - INTERVAL {_MINUTES_BEFORE} MINUTES WINDOW {_WINDOWS}
 ),
 expressed AS (
-    SELECT {_KEY}, m,
+    SELECT {_KEY}, m, IF(close IS NULL, NULL, sig) AS sig, return AS return_1,
         {_listed(f"IF(close IS NULL, NULL, {item.expression}) AS {item.name}" for item in (*_SHAPES, *CONDITIONERS))}
     FROM compared
 ),
 clipped AS (
-    SELECT {_KEY}, m, {_listed(item.name for item in CONDITIONERS)},
+    SELECT {_KEY}, m, sig, return_1, {_listed(item.name for item in CONDITIONERS)},
         {_listed(f"{_within(item.name, 8)} AS {item.name}" for item in _SHAPES)}
     FROM expressed
 ),
@@ -133,12 +133,12 @@ placed AS (
     SELECT *, {_listed(_moments(item.name) for item in (*_SHAPES, *CONDITIONERS))} FROM clipped WINDOW {_WINDOWS}
 ),
 neutral AS (
-    SELECT {_KEY}, m, {_listed(f"{item.name} - mean_{item.name} AS {item.name}" for item in _SHAPES)},
+    SELECT {_KEY}, m, sig, return_1, {_listed(f"{item.name} - mean_{item.name} AS {item.name}" for item in _SHAPES)},
         {_listed(f"{_within(_standardised(item.name), 3)} AS {item.name}" for item in CONDITIONERS)}
     FROM placed
 ),
 combined AS (
-    SELECT {_KEY}, {_listed(item.name for item in _SHAPES)},
+    SELECT {_KEY}, sig, return_1, {_listed(item.name for item in _SHAPES)},
         {_listed(f"{item.expression} AS {item.name}" for item in FEATURES if item.combined)}
     FROM neutral WINDOW {_WINDOWS}
 ),
@@ -146,8 +146,10 @@ compared_again AS (
     SELECT *, {_listed(_moments(item.name) for item in FEATURES)} FROM combined WINDOW {_WINDOWS}
 ),
 standardised AS (
-    SELECT {_KEY}, {_listed(f"{_standardised(item.name)} AS {item.name}" for item in FEATURES)} FROM compared_again
+    SELECT {_KEY}, sig, return_1, e1 AS neutral_e1, n_cmid AS neutral_cmid, es5 AS neutral_es5,
+        {_listed(f"{_standardised(item.name)} AS {item.name}" for item in FEATURES)} FROM compared_again
 )
-SELECT {_KEY}, {_listed(f"{_within(item.name, 3)} AS {item.name}" for item in FEATURES)} FROM standardised
+SELECT {_KEY}, sig, return_1, neutral_e1, neutral_cmid, neutral_es5, -es5 AS reversal,
+    {_listed(f"{_within(item.name, 3)} AS {item.name}" for item in FEATURES)} FROM standardised
 WHERE minute >= :first
 """

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.feature_set import MINIMUM_RETURNS
-from stockpick_assets.core.schemas import PREDICTIONS
+from stockpick_assets.core.schemas import KINDS, PREDICTIONS
 from stockpick_assets.spark.training import NAMES, probability_of_profit, with_values
 
 NO_BAR = "no bar in this minute"
@@ -61,8 +61,11 @@ def predict(model: Model, features: DataFrame) -> DataFrame:
         "source",
         F.when(made, F.col("score")).alias("score"),
         F.when(made, F.col("score") * model.return_per_score).alias("expected_excess_return"),
+        F.lit(None).cast("double").alias("expected_obtainable_return"),
         F.when(made, probability_of_profit()).alias("p_profit"),
         F.lit(model.version).alias("model_version"),
+        F.when(made, F.col("score")).alias("score_linear"),
+        *(F.lit(None).cast("double").alias(f"score_{kind}") for kind in KINDS if kind != "linear"),
         "abstain",
     )
 

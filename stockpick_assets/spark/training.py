@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from stockpick_assets.core.evaluation import brier, rank_ic, slope
-from stockpick_assets.core.feature_set import FEATURES
+from stockpick_assets.core.feature_set import FEATURES, MEASURES
 from stockpick_assets.core.labels import (
     CLOSE_RETURN,
     HORIZON,
@@ -33,6 +33,7 @@ from stockpick_assets.core.schemas import BARS_FETCHED_AT, TRAINING_SET
 from stockpick_assets.spark.frames import frame
 
 NAMES = [feature.name for feature in FEATURES]
+MEASURED = [measure.name for measure in MEASURES]
 # Ridge in MLlib's terms: the penalty is divided by the number of rows.
 RIDGE = 2000.0
 TARGET = "label"
@@ -82,7 +83,9 @@ def training_rows(spark: SparkSession, features: DataFrame, bars: DataFrame) -> 
             SELECT session, ticker, minute, {OBTAINABLE_RETURN} AS obtainable_return, {CLOSE_RETURN} AS close_return
             FROM bar WINDOW {LABEL_WINDOWS}
         )
-        SELECT session, minute, ticker, source, {", ".join(NAMES)}, obtainable_return, close_return,
+        SELECT session, minute, ticker, source, {", ".join([*MEASURED, *NAMES])}, obtainable_return, close_return,
+            (ln(1 + close_return) - avg(ln(1 + close_return)) OVER (PARTITION BY session, minute)) / sig
+                AS neutral_forward,
             {LABEL} AS label
         FROM {{features}} JOIN outcome USING (session, ticker, minute)
         WHERE close_return IS NOT NULL AND n_cmid IS NOT NULL
