@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     last_session: date | None = Field(None, description="newest session of the window; empty: the source's newest")
     sessions: int = Field(5, ge=1, le=30, description="how many sessions the window of live partitions holds")
     seed: int = Field(7, ge=0, description="seed of the simulated exchange, and of pauses")
+    simulated_effect: bool = Field(True, description="whether the simulated exchange has something for a model to find")
     speed: float = Field(1.0, gt=0, le=600, description="market minutes a minute, for a replayed clock")
     replay_started_at: AwareDatetime | None = Field(None, description="wall time at which the replay began")
     replay_from: AwareDatetime | None = Field(None, description="market time at which the replay began")

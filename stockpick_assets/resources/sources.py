@@ -22,7 +22,7 @@ def market_data(settings: Settings) -> MarketData:
         return YahooMarketData(settings.yahoo_url, tickers, YahooBudget(account, yahoo_limits(settings), settings.seed))
     from stockpick_assets.resources.simulated import SimulatedExchange
 
-    return SimulatedExchange(settings.seed, tickers)
+    return SimulatedExchange(settings.seed, tickers, effect=settings.simulated_effect)
 
 
 def yahoo_limits(settings: Settings) -> Limits:

@@ -18,6 +18,8 @@ from stockpick_assets.core.universe import NASDAQ_100
 from stockpick_assets.resources.simulated import SimulatedExchange
 from stockpick_assets.resources.simulated_prices import COMPLETE_SHARE
 from stockpick_assets.resources.simulated_troubles import NO_TROUBLES
+from stockpick_assets.resources.sources import market_data
+from stockpick_assets.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SESSION = session_on(date(2026, 11, 20))
@@ -124,6 +126,15 @@ def test_nothing_can_be_obtained_where_no_effect_is_planted() -> None:
     obtainable, close_to_close = reversal(pd.concat([whole(exchange, one).to_pandas() for one in SESSIONS[:8]]))
     assert abs(obtainable) < 0.01  # three standard errors: a session's mean deviates by 0.0093 from none
     assert close_to_close > 0.01, "the close still bounces between bid and ask"
+
+
+def test_the_setting_leaves_the_effect_out() -> None:
+    settings = Settings(tickers=("AAPL", "MSFT"), simulated_effect=False)
+    without = SimulatedExchange(settings.seed, settings.tickers, effect=False)
+    asked = market_data(settings)
+    bars = asked.bars(SESSION, SESSION.open, SESSION.last_minute, settings.tickers, SESSION.close, SESSION.close)
+    assert bars.equals(whole(without, SESSION))
+    assert not bars.equals(whole(SimulatedExchange(settings.seed, settings.tickers), SESSION))
 
 
 def reversal(history: pd.DataFrame) -> tuple[float, float]:
