@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.grid import Grid
-from stockpick_assets.core.labels import ENTRY_MINUTES, HORIZON_MINUTES, forward_returns, profitable_above
+from stockpick_assets.core.labels import ENTRY_MINUTES, HORIZON, HORIZON_MINUTES, forward_returns, profitable_above
 from stockpick_assets.core.market_hours import Session, minute_label
 from stockpick_assets.core.reasons import Reason
 from stockpick_assets.core.schemas import BARS_FETCHED_AT, SCORES
@@ -22,13 +22,18 @@ NOT_STORED = "raw_prices has no row"
 
 
 class Ungraded(StrEnum):
-    """Why there is no grade. The words begin `scores.ungraded`; a detail may follow in brackets."""
+    """Why there is no grade. The words begin `scores.ungraded`; a detail may follow in brackets.
+
+    A missing bar's detail is its reason (halted, no_trade, closed, …). CLOSED is not in the table: the last five
+    forecasts of a session have no minute of grading in it. `never_graded` says it of them.
+    """
 
     TOO_EARLY = "the session is younger than a forecast's horizon"
     NO_PICK = "no pick was made at the forecast minute"
     ABSTAINED = "the forecast abstained"
     NO_ENTRY = "no bar at the entry minute"
     NO_EXIT = "no bar at the exit minute"
+    CLOSED = "the session closes before the forecast's horizon"
 
 
 class NothingToGrade(StockpickError):
@@ -48,8 +53,9 @@ def scores(
 
     The columns are those of SCORES but for bars_fetched_at. A row is keyed by the minute of grading; the forecast is
     that of five minutes before. picks: PICKS of the session from its open. bars: RAW_PRICES from its open to `last`.
-    The returns are stated wherever the bars stand; `profitable` (the obtainable return exceeds `cost_bp`) only where
-    there was a forecast. Raises NothingToGrade.
+    The returns, before and after `cost_bp`, are stated wherever the bars stand; `profitable` (the obtainable return
+    exceeds the cost) only where there was a forecast. One that abstains and has a rank is graded like any other. Raises
+    NothingToGrade.
     """
     grid = Grid(session, tuple(sorted(tickers)))
     cells = grid.cells(first, last, tickers)
@@ -71,6 +77,7 @@ def scores(
     told = [column.to_pylist() for column in told]
     for row in np.flatnonzero(~graded):
         why[row] = _why(forecast.minutes[row], *(column[row] for column in told))
+    cost = profitable_above(cost_bp)
     columns: dict[str, Any] = {
         **grid.keys(cells, source),
         "forecast_minute": grid.minutes(forecast),
@@ -78,11 +85,18 @@ def scores(
         "p_profit": picked["p_profit"],
         "obtainable_return": pa.array(obtainable, from_pandas=True),
         "close_return": pa.array(close, from_pandas=True),
-        "profitable": pa.array(obtainable > profitable_above(cost_bp), mask=~graded),
+        "obtainable_after_cost": pa.array(obtainable - cost, from_pandas=True),
+        "close_after_cost": pa.array(close - cost, from_pandas=True),
+        "profitable": pa.array(obtainable > cost, mask=~graded),
         "ungraded": pa.array(why, pa.string()),
     }
     schema = SCORES.without(BARS_FETCHED_AT).columns
     return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def never_graded(forecast_minute: datetime, session: Session) -> str | None:
+    """Why a forecast of the session can have no grade, whatever comes; None where it can have one."""
+    return Ungraded.CLOSED if forecast_minute + HORIZON > session.last_minute else None
 
 
 def _why(

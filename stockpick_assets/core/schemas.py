@@ -102,6 +102,8 @@ SCORES = _table(
     p_profit=pa.float64(),
     obtainable_return=pa.float64(),  # next minute's open to the close five minutes after the forecast minute
     close_return=pa.float64(),  # from the forecast minute's own close: not tradable
+    obtainable_after_cost=pa.float64(),  # the returns less the stated cost of a round trip
+    close_after_cost=pa.float64(),
     profitable=pa.bool_(),  # the obtainable return beat the stated cost
     ungraded=pa.string(),  # why there is no grade; null where there is one
     **_STAMP,

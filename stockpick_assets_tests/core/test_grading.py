@@ -2,10 +2,12 @@
 
 from fractions import Fraction
 
+import pyarrow as pa
 import pytest
 
-from stockpick_assets.core.grading import NothingToGrade, Ungraded, scores
+from stockpick_assets.core.grading import NothingToGrade, Ungraded, never_graded, scores
 from stockpick_assets.core.market_hours import MINUTE
+from stockpick_assets.core.reasons import Reason
 from stockpick_assets.core.schemas import BARS_FETCHED_AT, SCORES
 from stockpick_assets_tests.core.grids import TICKERS, Prices, bars, picks
 from stockpick_assets_tests.rows import SESSION
@@ -32,6 +34,8 @@ def test_a_forecast_is_profitable_when_the_obtainable_return_exceeds_the_cost(ex
     assert row["minute"] - row["forecast_minute"] == 5 * MINUTE
     assert row["obtainable_return"] == pytest.approx(float(Fraction(exit_) / 100 - 1))
     assert row["close_return"] == pytest.approx(float(Fraction(exit_) / 80 - 1))
+    assert row["obtainable_after_cost"] == pytest.approx(float(Fraction(exit_) / 100 - 1) - 0.0002)
+    assert row["close_after_cost"] == pytest.approx(float(Fraction(exit_) / 80 - 1) - 0.0002)
     assert (row["rank"], row["p_profit"], row["profitable"], row["ungraded"]) == (1, 0.5, profitable, None)
 
 
@@ -45,6 +49,15 @@ def test_a_forecast_that_abstained_is_ungraded_and_its_returns_are_stated() -> N
     row = graded(5, [[None]], FLAT)
     assert row["ungraded"] == f"{Ungraded.ABSTAINED} (no model)"
     assert (row["profitable"], row["obtainable_return"], row["close_return"]) == (None, 0.0, 0.0)
+    assert (row["obtainable_after_cost"], row["close_after_cost"]) == (-0.0002, -0.0002)
+
+
+def test_a_forecast_that_abstains_and_has_a_rank_is_graded() -> None:
+    made = picks([[1]])
+    marked = made.set_column(made.column_names.index("abstain"), "abstain", pa.array(["no edge after cost"]))
+    at = SESSION.open + 5 * MINUTE
+    row = scores(marked, bars(FLAT), SESSION, at, at, TICKERS[:1], COST_BP).to_pylist()[0]
+    assert (row["rank"], row["profitable"], row["ungraded"]) == (1, False, None)
 
 
 def test_a_minute_without_picks_is_ungraded() -> None:
@@ -61,7 +74,21 @@ def test_a_minute_without_picks_is_ungraded() -> None:
 def test_a_missing_bar_leaves_a_forecast_ungraded_and_is_named(missing: int, why: str) -> None:
     row = graded(5, [[1]], [[None] if minute == missing else [Fraction(100)] for minute in range(6)])
     assert (row["ungraded"], row["profitable"], row["obtainable_return"]) == (why, None, None)
-    assert row["rank"] == 1
+    assert (row["rank"], row["obtainable_after_cost"]) == (1, None)
+
+
+@pytest.mark.parametrize("reason", [Reason.HALTED, Reason.CLOSED, Reason.QUARANTINED, Reason.PENDING])
+def test_an_exit_bar_that_is_missing_is_named_by_its_reason(reason: Reason) -> None:
+    known = bars([*FLAT[:5], [None]])
+    told = known.set_column(known.column_names.index("reason"), "reason", pa.array(["present"] * 5 + [reason.value]))
+    at = SESSION.open + 5 * MINUTE
+    row = scores(picks([[1]]), told, SESSION, at, at, TICKERS[:1], COST_BP).to_pylist()[0]
+    assert row["ungraded"] == f"{Ungraded.NO_EXIT} ({reason})"
+
+
+def test_the_last_five_forecasts_of_a_session_are_never_graded_and_those_before_can_be() -> None:
+    assert never_graded(SESSION.last_minute - 5 * MINUTE, SESSION) is None
+    assert never_graded(SESSION.last_minute - 4 * MINUTE, SESSION) == Ungraded.CLOSED
 
 
 def test_an_entry_bar_that_was_never_asked_for_is_named_as_such() -> None:
