@@ -28,7 +28,16 @@ def picks(flow: Flow) -> dg.AssetsDefinition:
     ) -> dg.Output[pa.Table]:
         selection = flow.selection(context)
         ranked = pa.concat_tables(
-            rank(predictions, bars, session, selection.first, selection.last, flow.window.tickers, selection.tickers)
+            rank(
+                predictions,
+                bars,
+                session,
+                selection.first,
+                selection.last,
+                flow.window.tickers,
+                selection.tickers,
+                flow.cost_bp,
+            )
             for session in selection.sessions
         )
         made = with_messages(ranked, versions_read(predictions, bars), context.run.run_id, now.market())

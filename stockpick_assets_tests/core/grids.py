@@ -47,8 +47,11 @@ def previous_bars(closes: Sequence[Fraction | None]) -> pa.Table:
     return bars([*([[None] * len(closes)] * 300), closes, [None] * len(closes)], session=PREVIOUS)
 
 
-def predictions(scores: Sequence[Sequence[float | None]]) -> pa.Table:
-    """PREDICTIONS of the session's first minutes; None is a forecast that was not made."""
+def predictions(scores: Sequence[Sequence[float | None]], obtainable: float | None = None) -> pa.Table:
+    """PREDICTIONS of the session's first minutes; None is a forecast that was not made.
+
+    obtainable: the obtainable return that is expected of each.
+    """
     rows = [
         _row(
             SESSION,
@@ -57,6 +60,7 @@ def predictions(scores: Sequence[Sequence[float | None]]) -> pa.Table:
             score=score,
             p_profit=None if score is None else 0.5,
             expected_excess_return=score,
+            expected_obtainable_return=None if score is None else obtainable,
             model_version="m1",
             abstain="no bar" if score is None else None,
         )
