@@ -33,6 +33,7 @@ def pick(at: datetime, ticker: str, rank: int | None = None, **values: Any) -> d
         "pop_window": 0.6,
         "p_profit": None if rank is None else 0.6 - rank / 100,
         "expected_excess_return": None if rank is None else 0.0002 / rank,
+        "expected_obtainable_return": None if rank is None else 0.00006 / rank,
         "model_version": None if rank is None else "2026-11-19-1",
         "abstain": "no bar at this minute" if rank is None else None,
         **values,

@@ -166,6 +166,7 @@ def to_json(leader: Leader) -> str:
                     "ticker": message.ticker,
                     "minute": message.minute.isoformat(),
                     "p_profit": message.p_profit,
+                    "expected_obtainable_return": message.expected_obtainable_return,
                     "rank": message.rank,
                     "pop_window": message.pop_window,
                     "change_day": message.change_day,
@@ -188,6 +189,8 @@ def _of(message: Message) -> str:
     parts.append(f"at {message.minute.astimezone(NEW_YORK):%H:%M}")
     if message.rank is not None:
         parts.append(f"rank {message.rank}")
+    if message.expected_obtainable_return is not None:
+        parts.append(f"expected {message.expected_obtainable_return * 1e4:+.1f} bp before cost")
     for name, value in (("today", message.change_day), ("5 min", message.change_5m)):
         if value is not None:
             parts.append(f"{name} {value:+.2%}")

@@ -32,6 +32,7 @@ PICK_COLUMNS = (
     "change_5m",
     "p_profit",
     "expected_excess_return",
+    "expected_obtainable_return",
     "abstain",
 )
 
@@ -91,7 +92,8 @@ def new_best_picks(picks: pa.Table, after: datetime, threshold: float, links: Li
 
     picks: PICK_COLUMNS of whole minutes, key order. after: minutes up to this one were judged earlier and only say
     which ticker was best before. Before means the session's newest minute that had a best pick; a session's first one
-    is new. A pick that abstains is never an alert, yet it is what the next is compared with.
+    is new. A pick that abstains is an alert like any other and says so: where no edge is left after cost every minute
+    abstains, and whoever set the threshold would otherwise hear nothing and not know why.
     """
     alerts: list[Alert] = []
     before: dict[str, Any] | None = None
@@ -105,7 +107,7 @@ def new_best_picks(picks: pa.Table, after: datetime, threshold: float, links: Li
         if before is not None and before["session"] != row["session"]:
             before = None
         new = before is None or before["ticker"] != row["ticker"]
-        likely = row["abstain"] is None and row["p_profit"] is not None and row["p_profit"] >= threshold
+        likely = row["p_profit"] is not None and row["p_profit"] >= threshold
         if new and likely and row["minute"] > after:
             alerts.append(_new_best(row, before, tickers[row["minute"]], threshold, links, wall))
         before = row
@@ -163,6 +165,7 @@ def _new_best(
         link = f"no link: {error}"
     numbers = [
         f"probability of profit {row['p_profit']:.1%} (alerts begin at {threshold:.1%})",
+        *_said("expected obtainable return", row["expected_obtainable_return"], 1e4, " bp before cost"),
         *_said("expected excess return", row["expected_excess_return"], 1e4, " bp"),
         *([] if row["price"] is None else [f"price {row['price']:.2f}"]),
         *_said("today", row["change_day"], 100, " %"),
@@ -180,6 +183,7 @@ def _new_best(
         text="\n".join(
             [
                 f"{label(row['source'])}{ticker} is the new best pick of {minute_label(minute)} New York",
+                *([f"Not to be relied on: {one_line(row['abstain'], 200)}."] if row["abstain"] else []),
                 f"{'; '.join(numbers)}.",
                 why,
                 link,

@@ -16,12 +16,21 @@ import pyarrow.compute as pc
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.schemas import PICKS, TIMESTAMP
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TOPIC_PREFIX = "stockpick"
 _MINUTE = "%Y-%m-%dT%H:%M:00Z"  # Arrow writes %S of a microsecond stamp with its fraction
 _LEGAL_IN_TOPIC = re.compile(r"[A-Z0-9.-]")
 _ESCAPED = re.compile(r"(?:_[0-9a-f]{2})+")
-_NUMBERS = ("price", "change_day", "change_5m", "pop_window", "p_profit", "expected_excess_return")
+_NUMBERS = (
+    "price",
+    "change_day",
+    "change_5m",
+    "pop_window",
+    "p_profit",
+    "expected_excess_return",
+    "expected_obtainable_return",
+)
+_ADDED = {"expected_obtainable_return": None}  # since version 1, with what is said of a message that is older
 
 
 class MessageError(StockpickError):
@@ -46,6 +55,7 @@ class Message:
     pop_window: float | None
     p_profit: float | None
     expected_excess_return: float | None
+    expected_obtainable_return: float | None
     rank: int | None
     abstain: str | None
     model_version: str | None
@@ -130,10 +140,11 @@ def with_messages(picks: pa.Table, versions: Mapping[str, int], run_id: str, mad
 def parse_message(text: str | bytes) -> Message:
     """The message that a topic delivered. Raises MessageError when it is none.
 
-    Fields that are not known are left alone: a later schema version only adds some.
+    Fields that are not known are left alone: a later schema version only adds some. What an earlier version did not say
+    is None.
     """
     try:
-        fields: dict[str, Any] = json.loads(text)
+        fields: dict[str, Any] = {**_ADDED, **json.loads(text)}
         return Message(
             id=_text(fields["id"]),
             source=_text(fields["source"]),

@@ -70,8 +70,8 @@ def watched(reader: FakeReader, *market: datetime, speed: float = 1.0, after: da
 def test_an_interval_is_one_line_with_its_source_its_best_ticker_and_its_numbers() -> None:
     best = text(3, "NVDA", p_profit=0.61)
     assert to_text(leader([*interval(0), best])) == (
-        "SIMULATED 2026-11-20 09:30-09:34  NVDA   p_profit 61.0%  at 09:33  rank 1  today +1.23%  5 min -0.04%  "
-        "pop_window 0.60"
+        "SIMULATED 2026-11-20 09:30-09:34  NVDA   p_profit 61.0%  at 09:33  rank 1  expected +0.6 bp before cost  "
+        "today +1.23%  5 min -0.04%  pop_window 0.60"
     )
 
 

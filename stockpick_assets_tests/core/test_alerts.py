@@ -63,8 +63,14 @@ def test_a_best_pick_is_an_alert_from_the_threshold_on(p_profit: float | None, a
     assert len(best("NVDA", p_profit=p_profit, threshold=0.52)) == alerts
 
 
-def test_a_best_pick_that_abstains_is_no_alert() -> None:
-    assert best("NVDA", abstain="the model has shown no skill") == []
+def test_a_best_pick_that_abstains_is_an_alert_that_says_so_in_a_line_of_its_own() -> None:
+    lines = alert(abstain="no edge after cost: the best expected return is 0.6 bp, the cost 2.0 bp").text.splitlines()
+    assert lines[1] == ("Not to be relied on: no edge after cost: the best expected return is 0.6 bp, the cost 2.0 bp.")
+    assert "probability of profit 59.0%" in lines[2]
+
+
+def test_a_best_pick_below_the_threshold_is_no_alert_whether_it_abstains_or_not() -> None:
+    assert best("NVDA", abstain="no skill", threshold=0.6) == best("NVDA", threshold=0.6) == []
 
 
 def test_a_minute_without_any_forecast_does_not_make_the_same_pick_new_again() -> None:
@@ -86,8 +92,8 @@ def test_the_text_says_what_why_where_and_that_the_market_is_simulated() -> None
     first, second = best("AAPL", "NVDA")
     assert second.text.splitlines() == [
         "SIMULATED: NVDA is the new best pick of 2026-11-20 09:31 New York",
-        "probability of profit 59.0% (alerts begin at 50.0%); expected excess return +2.00 bp; price 101.25; "
-        "today +1.23 %; last 5 minutes -0.04 %.",
+        "probability of profit 59.0% (alerts begin at 50.0%); expected obtainable return +0.60 bp before cost; "
+        "expected excess return +2.00 bp; price 101.25; today +1.23 %; last 5 minutes -0.04 %.",
         "Ranked first of 2 tickers, where AAPL was before.",
         "http://127.0.0.1:8501/ticker?ticker=NVDA&minute=2026-11-20T09%3A31",
     ]
@@ -102,8 +108,8 @@ def test_only_an_alert_of_the_market_itself_goes_without_its_source(source: str,
 
 def test_hostile_text_stays_on_its_line_and_makes_no_link() -> None:
     ticker = "<b>A\n@everyone {{x}} \x1b[31m" + "x" * 10_000
-    [made] = new_best_picks(table([pick(minute(0), ticker, 1)]), EARLIER, 0.5, LINKS, WALL)
-    assert len(made.text.splitlines()) == 4
+    [made] = new_best_picks(table([pick(minute(0), ticker, 1, abstain=ticker)]), EARLIER, 0.5, LINKS, WALL)
+    assert len(made.text.splitlines()) == 5
     assert made.text.replace("\n", "").isprintable()
     assert "no link: " in made.body
     assert len(made.text) < 1000

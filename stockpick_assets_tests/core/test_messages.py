@@ -38,6 +38,7 @@ def message(**values: Any) -> dict[str, Any]:
     change_day=fraction,
     change_5m=fraction,
     expected_excess_return=fraction,
+    expected_obtainable_return=fraction,
     pop_window=st.none() | st.sampled_from([0.2, 0.5, 1.0]),
     p_profit=st.none() | st.floats(0, 1),
     model_version=st.none() | st.text(),
@@ -59,7 +60,7 @@ def test_the_schema_refuses_a_message_with_neither_rank_nor_reason() -> None:
     assert not VALID.is_valid(message() | {"rank": None, "abstain": None})
 
 
-@pytest.mark.parametrize("name", SCHEMA["required"])
+@pytest.mark.parametrize("name", [*SCHEMA["required"], *SCHEMA["then"]["required"]])
 def test_the_schema_refuses_a_message_that_lacks_a_field(name: str) -> None:
     made = message()
     del made[name]
@@ -109,9 +110,32 @@ def test_what_is_read_is_what_was_written() -> None:
 
 
 def test_an_older_reader_reads_a_newer_message() -> None:
-    newer = message() | {"schema_version": 2, "supersedes": None, "venue": {"name": "XNAS"}}
+    newer = message() | {"schema_version": 3, "supersedes": None, "venue": {"name": "XNAS"}}
     VALID.validate(newer)
     assert parse_message(json.dumps(newer)).ticker == "AAPL"
+
+
+def test_a_message_of_the_first_version_is_still_read() -> None:
+    older = message() | {"schema_version": 1}
+    del older["expected_obtainable_return"]
+    VALID.validate(older)
+    assert parse_message(json.dumps(older)).expected_obtainable_return is None
+
+
+def test_a_message_has_every_field_that_the_first_version_had() -> None:
+    fields = (
+        "schema_version id source ticker session minute price change_day change_5m pop_window p_profit "
+        "expected_excess_return rank abstain model_version tables run_id"
+    )
+    assert set(fields.split()) <= set(message())
+
+
+def test_a_pick_that_abstains_keeps_its_numbers_in_the_message() -> None:
+    made = message(abstain="no edge after cost: the best expected return is 0.6 bp, the cost 2.0 bp")
+    VALID.validate(made)
+    assert {name: value for name, value in made.items() if name != "abstain"} == {
+        name: value for name, value in message().items() if name != "abstain"
+    }
 
 
 @pytest.mark.parametrize(
