@@ -97,7 +97,7 @@ def price(panel: Panel, history: pa.Table) -> alt.LayerChart | alt.FacetChart:
     best: Any = pc.and_(pc.less_equal(ranks, pa.scalar(TOP)), pc.is_valid(history["close"]))
     marks = history.filter(best)
     outcomes = [
-        GRADES[2] if grade is None else GRADES[0] if grade.startswith(GRADES[0]) else GRADES[1]
+        next((graded for graded in GRADES[:2] if grade and grade.startswith(graded)), GRADES[2])
         for grade in marks["grade"].to_pylist()
     ]
     marks = marks.select(["minute", "close", "rank", "p_profit"]).append_column(

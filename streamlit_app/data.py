@@ -38,11 +38,12 @@ PICKS_COLUMNS = (
     "pop_window",
     "p_profit",
     "expected_excess_return",
+    "expected_obtainable_return",
     "model_version",
     "abstain",
 )
 RAW_COLUMNS = ("minute", "ticker", "close", "reason", "detail")
-SCORES_COLUMNS = ("minute", "ticker", "forecast_minute", "p_profit", "obtainable_return", "profitable")
+SCORES_COLUMNS = ("minute", "ticker", "forecast_minute", "p_profit", "obtainable_return", "profitable", "ungraded")
 MODEL_COLUMNS = ("session", "version", "cost_bp")
 
 

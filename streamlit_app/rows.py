@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stockpick_assets.core.grading import never_graded
 from stockpick_assets.core.links import ticker_parameters
-from stockpick_assets.core.market_hours import MINUTE, NEW_YORK
+from stockpick_assets.core.market_hours import MINUTE, NEW_YORK, session_of
 from stockpick_assets.core.reasons import Reason
 from stockpick_assets.core.schemas import TIMESTAMP
 from stockpick_assets.core.state import NO_ROW
@@ -34,13 +35,13 @@ HISTORY = pa.schema(
         "p_profit": pa.float64(),
         "lowest": pa.float64(),
         "highest": pa.float64(),
+        "obtainable_bp": pa.float64(),
         "excess_bp": pa.float64(),
         "pop_window": pa.float64(),
         "mark": pa.string(),
         "grade": pa.string(),
     }
 )
-NO_EDGE = "no edge after cost"
 
 
 @dataclass(frozen=True)
@@ -124,18 +125,18 @@ def grade(row: Mapping[str, Any]) -> str:
     return f"{'came true' if row['profitable'] else 'did not'}, {returned:+.1f} bp, {made:%H:%M}"
 
 
-def mark(row: Mapping[str, Any], cost_bp: float) -> str:
-    """The caution that stands beside a row of picks; empty where there is none."""
-    if row["abstain"]:
-        return row["abstain"]
-    excess = row["expected_excess_return"]
-    return NO_EDGE if excess is not None and excess * BASIS_POINTS <= cost_bp else ""
+def _grade_or_why(minute: datetime, score: Mapping[str, Any] | None) -> str | None:
+    """What became of the forecast of a minute, by its row of scores; None while that is not known."""
+    if score is None:
+        return never_graded(minute, session_of(minute))
+    return grade(score) if score["profitable"] is not None else score["ungraded"]
 
 
-def pick_table(picks: pa.Table, scores: pa.Table | None, minute: datetime, cost_bp: float) -> pa.Table:
+def pick_table(picks: pa.Table, scores: pa.Table | None, minute: datetime) -> pa.Table:
     """The rows of picks at `minute` in the order of their rank, those without one last, as the Picks page shows them.
 
-    p_profit and changes are in per cent, excess_bp in basis points, last_30_minutes is a list of per cent.
+    p_profit and changes are in per cent, obtainable_bp and excess_bp in basis points, last_30_minutes is a list of per
+    cent. mark: why the pick is not to be relied on.
     """
     found = at_minute(picks, minute).to_pylist()
     found.sort(key=lambda row: (row["rank"] is None, row["rank"], row["ticker"]))
@@ -146,12 +147,15 @@ def pick_table(picks: pa.Table, scores: pa.Table | None, minute: datetime, cost_
             "rank": pa.array([row["rank"] for row in found], pa.int32()),
             "ticker": pa.array(tickers, pa.string()),
             "p_profit": pa.array([_times(row["p_profit"], 100) for row in found], pa.float64()),
+            "obtainable_bp": pa.array(
+                [_times(row["expected_obtainable_return"], BASIS_POINTS) for row in found], pa.float64()
+            ),
             "excess_bp": pa.array([_times(row["expected_excess_return"], BASIS_POINTS) for row in found], pa.float64()),
             "change_day": pa.array([_times(row["change_day"], 100) for row in found], pa.float64()),
             "change_5m": pa.array([_times(row["change_5m"], 100) for row in found], pa.float64()),
             "pop_window": pa.array([row["pop_window"] for row in found], pa.float64()),
             "last_30_minutes": pa.array(sparks(picks, tickers, minute), pa.list_(pa.float64())),
-            "mark": pa.array([mark(row, cost_bp) for row in found], pa.string()),
+            "mark": pa.array([row["abstain"] for row in found], pa.string()),
             "last_grade": pa.array([graded.get(ticker) for ticker in tickers], pa.string()),
             "open": pa.array([f"/ticker?{urlencode(ticker_parameters(ticker))}" for ticker in tickers], pa.string()),
         }
@@ -172,7 +176,8 @@ def history(
     """Everything known of a ticker, a row for each minute from `first` to `last`, nulls where nothing is.
 
     Columns: minute, close, reason, detail, rank, p_profit, lowest, highest (p_profit of all tickers that minute),
-    excess_bp, pop_window, mark, grade. p_profit, lowest and highest are in per cent.
+    obtainable_bp, excess_bp, pop_window, mark, grade (or why there is none). p_profit, lowest and highest are in per
+    cent.
     """
     bars = {row["minute"]: row for row in of_ticker(raw, ticker).to_pylist()} if raw is not None else {}
     said = {row["minute"]: row for row in of_ticker(picks, ticker).to_pylist()} if picks is not None else {}
@@ -198,10 +203,11 @@ def history(
                 "p_profit": _times(pick.get("p_profit"), 100),
                 "lowest": _times(end.get("p_profit_min"), 100),
                 "highest": _times(end.get("p_profit_max"), 100),
+                "obtainable_bp": _times(pick.get("expected_obtainable_return"), BASIS_POINTS),
                 "excess_bp": _times(pick.get("expected_excess_return"), BASIS_POINTS),
                 "pop_window": pick.get("pop_window"),
                 "mark": pick.get("abstain"),
-                "grade": grade(score) if score and score["profitable"] is not None else None,
+                "grade": _grade_or_why(minute, score),
             }
         )
     return pa.Table.from_pylist(rows, schema=HISTORY)

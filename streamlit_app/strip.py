@@ -8,6 +8,7 @@ from typing import Literal
 
 import streamlit as st
 
+from stockpick_assets.core.abstaining import NO_EDGE
 from stockpick_assets.core.market_hours import NEW_YORK, last_session_begun
 from stockpick_assets.core.state import Freshness, State
 from streamlit_app import data
@@ -83,7 +84,11 @@ def strip() -> None:
         if state.mixed:
             st.badge(f"{len(state.models)} models in one minute", icon=":material/call_split:", color="orange")
         elif state.abstain is not None:
-            st.badge("model abstains", icon=":material/do_not_disturb_on:", color="orange")
+            st.badge(
+                NO_EDGE if state.abstain.startswith(NO_EDGE) else "abstains",
+                icon=":material/do_not_disturb_on:",
+                color="orange",
+            )
         if state.models:
             st.badge(f"model {' and '.join(state.models)}", icon=":material/model_training:", color="gray")
         st.badge(f"picks version {look.held['picks'].version}", icon=":material/database:", color="gray")

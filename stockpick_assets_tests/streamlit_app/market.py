@@ -24,6 +24,7 @@ class Market:
     """Writes minutes of one session to the store below `root`.
 
     halted: tickers without a bar, for the reason `halted`, from a minute on. abstain: why no ticker has a forecast.
+    doubt: why those that there are, are not to be relied on.
     models: versions that take turns among the tickers.
     """
 
@@ -33,6 +34,7 @@ class Market:
     tickers: tuple[str, ...] = TICKERS
     halted: dict[str, datetime] = field(default_factory=dict)
     abstain: str | None = None
+    doubt: str | None = None
     models: tuple[str, ...] = ("2026-11-20.1",)
     seed: int = 7
 
@@ -140,6 +142,8 @@ class Market:
                     "rank": ranks[ticker],
                     "p_profit": self.p_profit[at, column],
                     "expected_excess_return": (self.p_profit[at, column] - 0.46) / 50,
+                    "expected_obtainable_return": (self.p_profit[at, column] - 0.46) / 200,
+                    "abstain": self.doubt,
                     "model_version": self.models[column % len(self.models)],
                 }
             else:

@@ -161,14 +161,38 @@ def test_two_models_in_one_minute_are_said_to_be_mixed(market: Market, open_app:
     assert "forecasts of 2 models; their ranks do not compare" in words(app)
 
 
-def test_a_pick_that_does_not_cover_the_cost_is_marked_and_not_hidden(
-    market: Market, open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("doubt", "badge"),
+    [
+        ("no edge after cost: the best expected return is 0.6 bp, the cost 2.0 bp", "no edge after cost"),
+        ("obtainable IC over 5 sessions is 0.001 ± 0.004, within noise of zero", "abstains"),
+    ],
+)
+def test_picks_that_are_not_to_be_relied_on_are_marked_in_words_and_not_hidden(
+    market: Market, open_app: OpenApp, doubt: str, badge: str
 ) -> None:
-    monkeypatch.setenv("STOCKPICK_COST_BP", "1000")
+    market.doubt = doubt
     market.write(market.session.open, market.at("10:30"))
     app = open_app(market.at("10:30") + AGE)
-    assert [metric.label for metric in app.metric] == ["no edge after cost"] * 5
-    assert set(app.dataframe[0].value["mark"]) == {"no edge after cost"}
+    said = words(app)
+    assert not app.exception
+    assert "No pick to rely on at 10:30 New York" in said
+    assert f"Abstains: {doubt}." in said
+    assert f":orange-badge[:material/do_not_disturb_on: {badge}]" in said
+    assert [metric.label for metric in app.metric] == ["p_profit, abstains"] * 5
+    assert set(app.dataframe[0].value["mark"]) == {doubt}
+    assert app.dataframe[0].value["rank"].notna().all()
+
+
+def test_a_ticker_that_is_not_to_be_relied_on_keeps_its_numbers_beside_the_reason(
+    market: Market, open_app: OpenApp
+) -> None:
+    market.doubt = "no edge after cost: the best expected return is 0.6 bp, the cost 2.0 bp"
+    market.write(market.session.open, market.at("10:30"))
+    app = open_app(market.at("10:30") + AGE, "views/ticker.py", ticker="AAPL")
+    assert not app.exception
+    assert market.doubt in words(app)
+    assert "–" not in {str(metric.value) for metric in app.metric}
 
 
 def test_a_new_minute_is_shown_and_the_selected_ticker_stays_selected(market: Market, open_app: OpenApp) -> None:

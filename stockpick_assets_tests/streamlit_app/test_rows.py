@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stockpick_assets.core.market_hours import MINUTE
-from streamlit_app.rows import HISTORY, Tally, duration, mark, new_york, runs_without_bar, tally, trust_sentence
+from stockpick_assets.core.schemas import SCORES
+from stockpick_assets_tests.rows import SESSION
+from streamlit_app.rows import HISTORY, Tally, duration, new_york, runs_without_bar, tally, trust_sentence
+from streamlit_app.rows import history as history_of
 
 OPEN = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
 
@@ -72,10 +75,26 @@ def test_runs_cover_every_minute_without_a_bar_once(reasons: list[str]) -> None:
     assert sum(run.minutes for run in runs) == sum(reason != "present" for reason in reasons)
 
 
-def test_an_abstention_is_the_mark_before_any_other() -> None:
-    assert mark({"abstain": "no bar", "expected_excess_return": None}, 2) == "no bar"
-    assert mark({"abstain": None, "expected_excess_return": 0.0002}, 2) == "no edge after cost"
-    assert mark({"abstain": None, "expected_excess_return": 0.0003}, 2) == ""
+def outcomes(*rows: dict) -> list[str | None]:
+    """What the history of a ticker says became of the last forecasts of its session, by these rows of scores."""
+    scores = [{**dict.fromkeys(SCORES.columns.names), "ticker": "AAPL", **row} for row in rows]
+    graded = pa.Table.from_pylist(scores, schema=SCORES.columns)
+    last = SESSION.last_minute
+    return history_of(None, None, graded, "AAPL", last - 6 * MINUTE, last)["grade"].to_pylist()
+
+
+def test_a_forecast_that_has_no_grade_says_why() -> None:
+    at = SESSION.last_minute - 6 * MINUTE
+    ungraded = {"forecast_minute": at, "ungraded": "no bar at the exit minute (halted)"}
+    closed = "the session closes before the forecast's horizon"
+    assert outcomes(ungraded) == ["no bar at the exit minute (halted)", None, *[closed] * 5]
+
+
+def test_a_grade_is_said_with_its_return_and_time() -> None:
+    at = SESSION.last_minute - 6 * MINUTE
+    assert outcomes({"forecast_minute": at, "profitable": True, "obtainable_return": 0.0008})[0] == (
+        "came true, +8.0 bp, 15:53"
+    )
 
 
 def test_times_are_new_york_wall_time_in_winter_and_in_summer() -> None:

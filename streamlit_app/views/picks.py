@@ -12,6 +12,7 @@ from streamlit_app.strip import clock_time, notice_of_age, notice_of_gaps, prove
 
 CARDS = 5
 FEW = 20
+ABSENT = "–"
 TABLE = "picks_table"
 ORDER = "picks_order"
 
@@ -24,6 +25,11 @@ COLUMNS = {
         max_value=100,
         format="%.1f %%",
         help="Calibrated probability that the obtainable return beats the cost",
+    ),
+    "obtainable_bp": st.column_config.NumberColumn(
+        "obtainable, bp",
+        format="%+.1f",
+        help="Expected return from the next minute's open to the close five minutes after the forecast, before cost",
     ),
     "excess_bp": st.column_config.NumberColumn(
         "excess, bp", format="%+.1f", help="Expected return over five minutes, against the other tickers"
@@ -54,22 +60,25 @@ def title(state: State) -> str:
     return f"Best picks {'now,' if state.freshness is Freshness.LIVE else 'as of'} {clock_time(state.minute)} New York"
 
 
-def trust(look: data.Look, p_profit: float) -> str:
+def trust(look: data.Look, p_profit: float | None) -> str:
     """One sentence on how far the best pick's probability is to be trusted."""
+    if p_profit is None:
+        return "The best pick has no probability of profit."
     tallies = data.tallies(look.held)
     if isinstance(tallies, data.Missing):
         return (
             "How often such forecasts come true cannot be read."
             if tallies.failed
-            else rows.trust_sentence({}, p_profit)
+            else rows.trust_sentence({}, p_profit / 100)
         )
-    return rows.trust_sentence(tallies, p_profit)
+    return rows.trust_sentence(tallies, p_profit / 100)
 
 
 def draw_cards(best: pa.Table) -> None:
     """The best five, a card each."""
     with st.container(horizontal=True, gap="small", key="cards"):
         for pick in best.to_pylist():
+            expected = pick["obtainable_bp"]
             with st.container(border=True, width=168, gap=None):
                 st.page_link(
                     "views/ticker.py",
@@ -77,10 +86,10 @@ def draw_cards(best: pa.Table) -> None:
                     query_params=ticker_parameters(pick["ticker"]),
                 )
                 st.metric(
-                    pick["mark"] or "p_profit",
-                    f"{pick['p_profit']:.0f} of 100",
-                    f"{pick['excess_bp']:+.1f} bp",
-                    delta_color="blue" if pick["excess_bp"] >= 0 else "orange",
+                    "p_profit, abstains" if pick["mark"] else "p_profit",
+                    f"{pick['p_profit']:.0f} of 100" if pick["p_profit"] is not None else ABSENT,
+                    None if expected is None else f"{expected:+.1f} bp",
+                    delta_color="blue" if expected is not None and expected >= 0 else "orange",
                     chart_data=pick["last_30_minutes"],
                 )
 
@@ -133,12 +142,16 @@ def page() -> None:
     graded = data.rows(look.held, "scores", look.session)
     scores = graded.table if isinstance(graded, data.Rows) else None
     cost = data.cost_bp(look.held, look.session)
-    ranked = rows.pick_table(look.picks.table, scores, state.minute, cost)
+    ranked = rows.pick_table(look.picks.table, scores, state.minute)
     best = ranked.slice(0, min(CARDS, state.ranked))
 
-    if state.abstain is None and best.num_rows:
-        st.subheader(title(state), anchor=False)
-        st.text(trust(look, best["p_profit"][0].as_py() / 100))
+    if best.num_rows:
+        if state.abstain is None:
+            st.subheader(title(state), anchor=False)
+        else:
+            st.subheader(f"No pick to rely on at {clock_time(state.minute)} New York", anchor=False)
+            st.text(f"Abstains: {state.abstain}. What is ranked first all the same:")
+        st.text(trust(look, best["p_profit"][0].as_py()))
         draw_cards(best)
         fold = st.container()
     else:

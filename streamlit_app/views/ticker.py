@@ -41,9 +41,9 @@ def choose(tickers: list[str]) -> tuple[str | None, str | None]:
     return ticker, minute
 
 
-def draw_numbers(pick: dict[str, Any], ranked: int, cost: float) -> None:
+def draw_numbers(pick: dict[str, Any], ranked: int) -> None:
     """What was said of the ticker at one minute. pick: its row of picks."""
-    mark = rows.mark(pick, cost)
+    expected = pick["expected_obtainable_return"]
     with st.container(horizontal=True, gap="medium", key="numbers"):
         for label, value in (
             ("price, $", _number(pick["price"], ".2f")),
@@ -51,13 +51,14 @@ def draw_numbers(pick: dict[str, Any], ranked: int, cost: float) -> None:
             ("5 min", _number(pick["change_5m"], "+z.2%")),
             ("rank", f"{pick['rank']} of {ranked}" if pick["rank"] is not None else ABSENT),
             ("p_profit", _number(pick["p_profit"], ".1%")),
+            ("obtainable, bp", _number(None if expected is None else expected * rows.BASIS_POINTS, "+.1f")),
             ("pop_window", _number(pick["pop_window"], ".2f")),
         ):
             st.metric(label, value, width="content")
-    if mark:
+    if pick["abstain"]:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.badge("mark", icon=":material/info:", color="orange")
-            st.text(mark)
+            st.badge("abstains", icon=":material/do_not_disturb_on:", color="orange")
+            st.text(pick["abstain"])
 
 
 def draw_charts(ticker: str, history: pa.Table, fixed: datetime | None) -> None:
@@ -109,6 +110,7 @@ def draw_table(history: pa.Table) -> None:
                 "detail",
                 "rank",
                 "p_profit",
+                "obtainable_bp",
                 "excess_bp",
                 "pop_window",
                 "mark",
@@ -118,6 +120,7 @@ def draw_table(history: pa.Table) -> None:
                 "time": st.column_config.TextColumn("New York", width=70),
                 "close": st.column_config.NumberColumn("close, $", format="%.2f"),
                 "p_profit": st.column_config.NumberColumn("p_profit", format="%.1f %%"),
+                "obtainable_bp": st.column_config.NumberColumn("obtainable, bp", format="%+.1f"),
                 "excess_bp": st.column_config.NumberColumn("excess, bp", format="%+.1f"),
                 "pop_window": st.column_config.NumberColumn("pop_window", format="%.2f"),
             },
@@ -145,7 +148,7 @@ def draw(ticker: str, fixed: datetime | None) -> None:
     pick = next((row for row in said if row["ticker"] == ticker), None)
     if pick is not None:
         ranked = sum(row["rank"] is not None for row in said)
-        draw_numbers(pick, ranked, data.cost_bp(look.held, session.date))
+        draw_numbers(pick, ranked)
     else:
         st.text(f"picks has no row of {ticker} at {day_and_time(minute)} New York.")
     newest = look.held["raw_prices"].minute if "raw_prices" in look.held else None
