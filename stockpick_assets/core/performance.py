@@ -1,0 +1,172 @@
+"""How each kind of model did in a session that is over: the rows of the table `performance`.
+
+What does not belong here: what a measure is (evaluation.py), or what follows from it (abstaining.py, registry.py).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from stockpick_assets.core.evaluation import (
+    Numbers,
+    brier,
+    calibration_slope,
+    logistic,
+    mean,
+    mean_error,
+    minute_ics,
+    probability_at,
+    reliability,
+    stability_index,
+)
+from stockpick_assets.core.feature_set import FEATURES
+from stockpick_assets.core.grid import Grid, Matrix
+from stockpick_assets.core.labels import HORIZON_MINUTES, profitable_above
+from stockpick_assets.core.market_hours import Session
+from stockpick_assets.core.schemas import KINDS, PERFORMANCE
+
+NAIVE = "naive"
+BEST = 10
+NAMES = [feature.name for feature in FEATURES]
+# Of `earlier` performance reads no other column.
+REFERENCE = ("sig", "obtainable_return", *NAMES)
+
+
+def performance(
+    predictions: pa.Table, training: pa.Table, earlier: pa.Table, session: Session, source: str, cost_bp: float
+) -> pa.Table:
+    """A row PERFORMANCE for each kind that has scores in the session, and one of the naive score.
+
+    predictions: PREDICTIONS of the session; the champion is the kind whose scores `score` repeats. training:
+    TRAINING_SET of the session, which says what became of the forecasts; the naive score is minus its `return_1`.
+    earlier: REFERENCE of TRAINING_SET of sessions before. The base rate and the probability by volatility alone are
+    learnt from it, and features are compared with it; without it these are null. ICs are means over every minute, and
+    their errors allow for forecasts that overlap (`evaluation.mean_error`). What cannot be said is null: nothing
+    correlates across one ticker or constant prices, and of ten tickers none is replaced.
+    """
+    tickers: list[Any] = (
+        pa.chunked_array([*predictions["ticker"].chunks, *training["ticker"].chunks]).unique().to_pylist()
+    )
+    grid = Grid(session, tuple(sorted(tickers)))
+    obtainable, close = (grid.matrix(training, name) for name in ("obtainable_return", "close_return"))
+    champion = _champion(grid, predictions)
+    rows: list[dict[str, Any]] = []
+    for kind, scores in _scores(grid, predictions, training):
+        row = {
+            "session": session.date,
+            "source": source,
+            "kind": kind,
+            "champion": kind == champion,
+            "cost_bp": cost_bp,
+            **_ranking(scores, obtainable, close, cost_bp),
+        }
+        if kind == champion:
+            row |= {"version": _version(predictions)}
+            row |= _probabilities(grid, predictions, training, obtainable, earlier, cost_bp)
+        rows.append(row)
+    drift = _drift(training, earlier)
+    return pa.Table.from_pylist([{**row, **drift} for row in rows], schema=PERFORMANCE.columns)
+
+
+def _scores(grid: Grid, predictions: pa.Table, training: pa.Table) -> Iterator[tuple[str, Matrix]]:
+    for kind in KINDS:
+        yield from _if_any(kind, grid.matrix(predictions, f"score_{kind}"))
+    yield from _if_any(NAIVE, -grid.matrix(training, "return_1"))
+
+
+def _if_any(kind: str, scores: Matrix) -> Iterator[tuple[str, Matrix]]:
+    if not np.isnan(scores).all():
+        yield kind, scores
+
+
+def _champion(grid: Grid, predictions: pa.Table) -> str | None:
+    scores = grid.matrix(predictions, "score")
+    if np.isnan(scores).all():
+        return None
+    same = (kind for kind in KINDS if np.array_equal(scores, grid.matrix(predictions, f"score_{kind}"), equal_nan=True))
+    return next(same, None)
+
+
+def _version(predictions: pa.Table) -> str | None:
+    versions: list[Any] = predictions["model_version"].drop_null().to_pylist()
+    return max(set(versions), key=versions.count, default=None)
+
+
+def _ranking(scores: Matrix, obtainable: Matrix, close: Matrix, cost_bp: float) -> dict[str, Any]:
+    ics, close_ics = (minute_ics(scores, outcome) for outcome in (obtainable, close))
+    top = np.where(np.isnan(scores), -np.inf, scores).argmax(axis=1)
+    lines = np.arange(len(scores))
+    returns = np.where(np.isnan(scores).all(axis=1), np.nan, obtainable[lines, top])
+    told = ~np.isnan(ics) & ~np.isnan(returns)
+    top_return = mean(returns)
+    return {
+        "forecasts": int((~np.isnan(scores) & ~np.isnan(obtainable)).sum()),
+        "ic_close": mean(close_ics),
+        "ic_close_error": mean_error(close_ics),
+        "ic_obtainable": mean(ics),
+        "ic_obtainable_error": mean_error(ics),
+        "hit_rate": mean((returns[told] > np.nanmean(obtainable[told], axis=1)).astype(float)),
+        "top_return": top_return,
+        "top_return_after_cost": None if top_return is None else top_return - profitable_above(cost_bp),
+        "turnover": _turnover(scores),
+    }
+
+
+def _turnover(scores: Matrix) -> float | None:
+    """Mean share of a minute's ten best that are not among the next minute's, where both have more than ten to choose.
+
+    Equal scores stand in the order of tickers, as in picks.
+    """
+    order = np.argsort(np.where(np.isnan(scores), np.inf, -scores), axis=1, kind="stable")
+    best = np.zeros(scores.shape, bool)
+    np.put_along_axis(best, order[:, :BEST], True, axis=1)
+    choice = (~np.isnan(scores)).sum(axis=1) > BEST
+    kept = (best[:-1] & best[1:]).sum(axis=1)[choice[:-1] & choice[1:]]
+    return mean(1 - kept / BEST)
+
+
+def _probabilities(
+    grid: Grid, predictions: pa.Table, training: pa.Table, obtainable: Matrix, earlier: pa.Table, cost_bp: float
+) -> dict[str, Any]:
+    said, sig = grid.matrix(predictions, "p_profit"), grid.matrix(training, "sig")
+    minute, ticker = np.nonzero(~(np.isnan(said) | np.isnan(obtainable) | np.isnan(sig)))
+    if not minute.size:
+        return {}
+    probability = said[minute, ticker]
+    paid = (obtainable[minute, ticker] > profitable_above(cost_bp)).astype(float)
+    bins, slope = reliability(probability, paid), calibration_slope(probability, paid, minute)
+    measured: dict[str, Any] = {
+        "brier": brier(probability, paid),
+        "reliability_p": bins.probability,
+        "reliability_paid": bins.came_true,
+        "reliability_count": bins.count,
+    }
+    if slope is not None:
+        measured |= {"calibration_slope": slope.value, "calibration_slope_error": slope.error}
+    before, before_sig = (earlier[name].to_numpy() for name in ("obtainable_return", "sig"))
+    known = ~(np.isnan(before) | np.isnan(before_sig))
+    paid_before = (before[known] > profitable_above(cost_bp)).astype(float)
+    if paid_before.size:
+        measured["brier_base_rate"] = brier(np.full(paid.shape, paid_before.mean()), paid)
+        by_volatility = logistic(_cost_in_sig(before_sig[known], cost_bp), paid_before)
+        if by_volatility is not None:
+            alone = probability_at(_cost_in_sig(sig[minute, ticker], cost_bp), by_volatility)
+            measured["brier_volatility"] = brier(alone, paid)
+    return measured
+
+
+def _cost_in_sig(sig: Numbers, cost_bp: float) -> Numbers:
+    """What volatility alone says of a threshold: 1, c and c², c being the cost over the spread of five minutes."""
+    cost = np.minimum(profitable_above(cost_bp) / (sig * np.sqrt(HORIZON_MINUTES)), 4)
+    return np.column_stack([np.ones(len(sig)), cost, cost**2])
+
+
+def _drift(training: pa.Table, earlier: pa.Table) -> dict[str, Any]:
+    found = {name: stability_index(earlier[name].to_numpy(), training[name].to_numpy()) for name in NAMES}
+    known = {name: index for name, index in found.items() if index is not None}
+    if not known:
+        return {}
+    feature = max(known, key=lambda name: known[name])
+    return {"stability_index": known[feature], "stability_feature": feature}
