@@ -52,7 +52,7 @@ def picked(table: pa.Table, minutes: int) -> list[dict[str, Any]]:
     scored = [{name: one[name] for name in ("session", "minute", "ticker", "source")} | {"score": 0.0} for one in asked]
     predictions = pa.Table.from_pylist(scored, PREDICTIONS.columns)
     last = SESSION.open + (minutes - 1) * MINUTE
-    return picks(predictions, table, SESSION, SESSION.open, last, (TICKER,), (TICKER,)).to_pylist()
+    return picks(predictions, table, SESSION, SESSION.open, last, (TICKER,), (TICKER,), 2.0).to_pylist()
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def flow(spark: SparkSession) -> dict[str, pa.Table]:
     both = pa.concat_tables(known.values())
     span = (ASKED, ASKED.open, ASKED.open + (MINUTES - 1) * MINUTE, TICKERS)
     picked = with_messages(
-        picks(predicted, both, *span, TICKERS), {"raw_prices": 1, "predictions": 1}, "run", ASKED.close
+        picks(predicted, both, *span, TICKERS, 2.0), {"raw_prices": 1, "predictions": 1}, "run", ASKED.close
     )
     graded = scores(picked, known[ASKED], *span, 2.0)
     return {"bars": known[ASKED], "features": made[ASKED], "predictions": predicted, "picks": picked, "scores": graded}
