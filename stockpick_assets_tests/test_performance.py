@@ -16,7 +16,7 @@ from stockpick_assets.assets.performance import performance
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.feature_set import FEATURES
 from stockpick_assets.core.market_hours import MINUTE, Session, session_after, sessions_until
-from stockpick_assets.core.schemas import PREDICTIONS, TRAINING_SET
+from stockpick_assets.core.schemas import PREDICTIONS, RETURN_MODEL, TRAINING_SET
 from stockpick_assets.io_managers import TableIOManager
 from stockpick_assets.partitions import Window
 from stockpick_assets.resources.now import Now
@@ -166,8 +166,18 @@ def test_the_icir_is_of_the_champions_of_twenty_sessions(platform: Platform) -> 
     assert told[-1][icir] == pytest.approx(np.mean(ics) / np.std(ics, ddof=1))
 
 
+def test_the_kind_of_a_pinned_version_is_looked_up_among_the_models(platform: Platform) -> None:
+    platform.over(FIRST)
+    models = [{"session": SESSIONS[0].date, "source": FLOW.source, "version": "m1", "kind": "average"}]
+    platform.store.append(RETURN_MODEL.name, pa.Table.from_pylist(models, schema=RETURN_MODEL.columns), {})
+    assert platform.materialize(FIRST)["champion"] == "average"
+    rows = platform.rows(FIRST)
+    assert (rows["average"]["champion"], rows["average"]["version"]) == (True, "m1")
+    assert rows["average"]["ic_obtainable"] == rows["linear"]["ic_obtainable"]
+
+
 def test_a_session_without_forecasts_says_so_and_measures_the_naive_score(platform: Platform) -> None:
     platform.over(FIRST, forecasts=False)
     told = platform.materialize(FIRST)
-    assert told["champion"] == "none: the session has no forecasts"
+    assert told["champion"] == "none"
     assert set(platform.rows(FIRST)) == {"naive"}

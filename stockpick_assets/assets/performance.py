@@ -1,7 +1,8 @@
 """How each kind of model did in a session that is over, by the forecasts it made there before anyone knew.
 
 Sessions before it are read in code and not as inputs, which would read every session there is: the training sets of the
-newest twelve, in the columns that are compared with, and nineteen of this table itself.
+newest twelve, in the columns that are compared with, and nineteen of this table itself. So is return_model, which says
+of which kind the session's version is: it is made of this table, and Dagster's graph may have no cycle.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,9 @@ import pyarrow as pa
 
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.core.market_hours import session_on, sessions_until
-from stockpick_assets.core.performance import REFERENCE
+from stockpick_assets.core.performance import REFERENCE, champion_version
 from stockpick_assets.core.performance import performance as measure
-from stockpick_assets.core.schemas import PERFORMANCE, PREDICTIONS, TRAINING_SET
+from stockpick_assets.core.schemas import PERFORMANCE, PREDICTIONS, RETURN_MODEL, TRAINING_SET
 from stockpick_assets.io_managers import Extent
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.store import Store, TableMissing
@@ -60,11 +61,21 @@ def performance(flow: Flow) -> dg.AssetsDefinition:
     ) -> dg.Output[pa.Table]:
         store, session = tables.store(), session_on(date.fromisoformat(context.partition_key))
         earlier = _before(store, TRAINING_SET.name, session.date, REFERENCE_SESSIONS, REFERENCE)
-        measured = measure(predictions, training, earlier, session, flow.source, flow.cost_bp)
+        champion = _kind(store, champion_version(predictions))
+        measured = measure(predictions, training, earlier, session, flow.source, flow.cost_bp, champion)
         past = _before(store, PERFORMANCE.name, session.date, ICIR_SESSIONS - 1, ("champion", "ic_obtainable"))
         return flow.output(measured, (), _plotted(measured.to_pylist(), past.to_pylist()))
 
     return asset
+
+
+def _kind(store: Store, version: str | None) -> str | None:
+    """The kind of a model's version; None of a version that return_model does not know. Raises StoreError."""
+    try:
+        models = store.read(RETURN_MODEL.name, columns=("version", "kind")).to_pylist()
+    except TableMissing:
+        return None
+    return next((model["kind"] for model in models if model["version"] == version), None)
 
 
 def _before(store: Store, table: str, session: date, sessions: int, columns: Sequence[str]) -> pa.Table:
@@ -81,7 +92,7 @@ def _plotted(rows: Sequence[Mapping[str, Any]], past: Sequence[Mapping[str, Any]
     shown: dict[str, Any] = {"kinds": ", ".join(row["kind"] for row in rows) or "none"}
     champion = next((row for row in rows if row["champion"]), None)
     if champion is None:
-        return shown | {"champion": "none: the session has no forecasts"}
+        return shown | {"champion": "none"}
     shown |= {"champion": champion["kind"], "forecasts": champion["forecasts"]}
     shown |= {name: champion[column] for column, name in PLOTTED.items() if champion[column] is not None}
     in_bp = {name: champion[column] for column, name in PLOTTED_IN_BP.items()}

@@ -35,12 +35,19 @@ REFERENCE = ("sig", "obtainable_return", *NAMES)
 
 
 def performance(
-    predictions: pa.Table, training: pa.Table, earlier: pa.Table, session: Session, source: str, cost_bp: float
+    predictions: pa.Table,
+    training: pa.Table,
+    earlier: pa.Table,
+    session: Session,
+    source: str,
+    cost_bp: float,
+    champion: str | None = None,
 ) -> pa.Table:
     """A row PERFORMANCE for each kind that has scores in the session, and one of the naive score.
 
-    predictions: PREDICTIONS of the session; the champion is the kind whose scores `score` repeats. training:
-    TRAINING_SET of the session, which says what became of the forecasts; the naive score is minus its `return_1`.
+    predictions: PREDICTIONS of the session. training: TRAINING_SET of the session, which says what became of the
+    forecasts; the naive score is minus its `return_1`. champion: the kind that `score` is of, and whose row is measured
+    by it: a version that is pinned need not be the candidate of its kind. Without it, the kind whose scores it repeats.
     earlier: REFERENCE of TRAINING_SET of sessions before. The base rate and the probability by volatility alone are
     learnt from it, and features are compared with it; without it these are null. ICs are means over every minute, and
     their errors allow for forecasts that overlap (`evaluation.mean_error`). What cannot be said is null: nothing
@@ -51,9 +58,9 @@ def performance(
     )
     grid = Grid(session, tuple(sorted(tickers)))
     obtainable, close = (grid.matrix(training, name) for name in ("obtainable_return", "close_return"))
-    champion = _champion(grid, predictions)
+    champion = champion or _repeated(grid, predictions)
     rows: list[dict[str, Any]] = []
-    for kind, scores in _scores(grid, predictions, training):
+    for kind, scores in _scores(grid, predictions, training, champion):
         row = {
             "session": session.date,
             "source": source,
@@ -63,16 +70,24 @@ def performance(
             **_ranking(scores, obtainable, close, cost_bp),
         }
         if kind == champion:
-            row |= {"version": _version(predictions)}
+            row |= {"version": champion_version(predictions)}
             row |= _probabilities(grid, predictions, training, obtainable, earlier, cost_bp)
         rows.append(row)
     drift = _drift(training, earlier)
     return pa.Table.from_pylist([{**row, **drift} for row in rows], schema=PERFORMANCE.columns)
 
 
-def _scores(grid: Grid, predictions: pa.Table, training: pa.Table) -> Iterator[tuple[str, Matrix]]:
+def champion_version(predictions: pa.Table) -> str | None:
+    """The model version of the session's forecasts, of several the one that made most of them."""
+    versions: list[Any] = predictions["model_version"].drop_null().to_pylist()
+    return max(sorted(set(versions)), key=versions.count, default=None)
+
+
+def _scores(
+    grid: Grid, predictions: pa.Table, training: pa.Table, champion: str | None
+) -> Iterator[tuple[str, Matrix]]:
     for kind in KINDS:
-        yield from _if_any(kind, grid.matrix(predictions, f"score_{kind}"))
+        yield from _if_any(kind, grid.matrix(predictions, "score" if kind == champion else f"score_{kind}"))
     yield from _if_any(NAIVE, -grid.matrix(training, "return_1"))
 
 
@@ -81,17 +96,12 @@ def _if_any(kind: str, scores: Matrix) -> Iterator[tuple[str, Matrix]]:
         yield kind, scores
 
 
-def _champion(grid: Grid, predictions: pa.Table) -> str | None:
+def _repeated(grid: Grid, predictions: pa.Table) -> str | None:
     scores = grid.matrix(predictions, "score")
     if np.isnan(scores).all():
         return None
     same = (kind for kind in KINDS if np.array_equal(scores, grid.matrix(predictions, f"score_{kind}"), equal_nan=True))
     return next(same, None)
-
-
-def _version(predictions: pa.Table) -> str | None:
-    versions: list[Any] = predictions["model_version"].drop_null().to_pylist()
-    return max(set(versions), key=versions.count, default=None)
 
 
 def _ranking(scores: Matrix, obtainable: Matrix, close: Matrix, cost_bp: float) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from stockpick_assets.core.evaluation import brier
 from stockpick_assets.core.feature_set import FEATURES
 from stockpick_assets.core.market_hours import MINUTE, Session, session_before
-from stockpick_assets.core.performance import NAIVE, REFERENCE, performance
+from stockpick_assets.core.performance import NAIVE, REFERENCE, champion_version, performance
 from stockpick_assets.core.schemas import PERFORMANCE, PREDICTIONS, TRAINING_SET, TableSchema
 from stockpick_assets_tests.rows import SESSION
 
@@ -93,6 +93,23 @@ def test_each_kind_with_scores_has_a_row_and_the_naive_score_is_minus_the_last_r
         "reversal": (-1.0, False, None),
         NAIVE: (-1.0, False, None),
     }
+
+
+def test_a_champion_that_is_pinned_is_measured_by_its_own_scores_and_not_by_those_of_its_kind() -> None:
+    said = table(PREDICTIONS, score=[[1.0, 2.0]], score_linear=[[2.0, 1.0]], score_reversal=[[2.0, 1.0]])
+    happened = training([[0.001, 0.002]])
+    made = performance(said, happened, NOTHING_EARLIER, SESSION, "simulated", COST_BP, "linear").to_pylist()
+    assert {row["kind"]: (row["ic_obtainable"], row["champion"]) for row in made} == {
+        "linear": (1.0, True),
+        "reversal": (-1.0, False),
+    }
+    assert not any(row["champion"] for row in measured(said, happened).values())
+
+
+def test_the_version_that_made_most_forecasts_is_the_champions() -> None:
+    said = predictions([[1.0, 2.0, 3.0]], model_version=[["m1", "m2", "m2"]])  # pyright: ignore[reportArgumentType]
+    assert champion_version(said) == "m2"
+    assert champion_version(PREDICTIONS.empty()) is None
 
 
 def test_a_session_without_forecasts_still_measures_the_naive_score() -> None:
