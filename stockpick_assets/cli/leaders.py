@@ -139,7 +139,7 @@ def to_text(leader: Leader) -> str:
     """The interval on one line for a person, New York time; another line for each tie."""
     last = leader.last_minute.astimezone(NEW_YORK)
     head = f"{leader.source.upper()} {minute_label(leader.start)}-{last:%H:%M}"
-    notes = [f"ABSTAINS: {one_line(leader.abstain, 80)}"] if leader.abstain else []
+    notes = [f"ABSTAINS: {one_line(leader.abstain, 160)}"] if leader.abstain else []
     if leader.messages < leader.expected:
         notes.append(f"{leader.messages} of {leader.expected} messages")
     if leader.silent:
