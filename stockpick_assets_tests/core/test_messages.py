@@ -122,6 +122,14 @@ def test_a_message_of_the_first_version_is_still_read() -> None:
     assert parse_message(json.dumps(older)).expected_obtainable_return is None
 
 
+def test_the_sample_of_the_page_is_a_message_of_today() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "messages.md").read_text(encoding="utf-8")
+    sample = page.partition("```json\n")[2].partition("```")[0]
+    VALID.validate(json.loads(sample))
+    assert json.loads(sample).keys() == message().keys()
+    assert parse_message(sample).rank == 61
+
+
 def test_a_message_has_every_field_that_the_first_version_had() -> None:
     fields = (
         "schema_version id source ticker session minute price change_day change_5m pop_window p_profit "
