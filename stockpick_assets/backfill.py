@@ -20,12 +20,12 @@ import pyarrow.compute as pc
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster_shared.error import SerializableErrorInfo
 
-from stockpick_assets.core.due import due_minutes
+from stockpick_assets.core.due import daily_work, due_minutes
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import Session, last_closed_minute
 from stockpick_assets.core.quality import FINAL
 from stockpick_assets.core.schemas import RAW_PRICES
-from stockpick_assets.jobs import BACKFILL, FLOW, RETURN_MODEL, TRAINING_SET
+from stockpick_assets.jobs import BACKFILL, FLOW
 from stockpick_assets.partitions import Selection, Window
 from stockpick_assets.sensors.after_close import has_session
 from stockpick_assets.sensors.live import IN_PROGRESS, rows_by_minute
@@ -54,7 +54,7 @@ class Step:
 def plan(
     window: Window, sessions: Sequence[Session], tickers: Sequence[str], now: datetime, delay: timedelta
 ) -> Iterator[Step]:
-    """The runs for the sessions, oldest first: the flow of a session, its training set, the next session's model.
+    """The runs for the sessions, oldest first: the flow of a session, and the daily work that follows its close.
 
     Minutes that have not closed at market time `now` are left out. The daily assets are only made of sessions that
     are over, and for all tickers.
@@ -67,17 +67,16 @@ def plan(
             selection = window.select(session.open, closed, chosen)
             yield Step(BACKFILL, _label(selection), FLOW, selection=selection)
         if closed == session.last_minute and not tickers:
-            following = window.following(session)
-            yield Step(TRAINING_SET, f"{session.label()} training set", ("training_set",), session=session)
-            yield Step(RETURN_MODEL, f"{following.label()} model", ("return_model",), session=following)
+            for due in daily_work(session, window.following(session)):
+                label = f"{due.session.label()} {due.asset.replace('_', ' ')}"
+                yield Step(due.asset, label, (due.asset,), session=due.session)
 
 
 def missing(store: Store, steps: Iterable[Step]) -> Iterator[Step]:
     """What of the steps, in the order of `plan`, the tables do not hold. Raises StoreError.
 
     Of a session's flow: the minutes from the first that lacks a ticker in some table, and the assets from the first
-    that lacks rows, as those after it were not made of them. Its training set and the model of the session after it
-    are made again with it.
+    that lacks rows, as those after it were not made of them. Its daily work is made again with it.
     """
     lacking = None
     for step in steps:

@@ -1,8 +1,9 @@
 """The one place where stockpick is put together.
 
     raw_prices ─> features ─> predictions ─> picks ─> scores      ticker × minute
-                     └─> training_set ─> return_model ─┘          session
-    universe                                                      session
+                     └─> training_set ─> performance              session
+    factors of the session before a session's features            session
+    return_model before its predictions; universe                 session
     picks ─> Kafka topic per ticker, alerts                       sensors
     raw_prices, asked again ─> what a revision touches            sensors
 
@@ -17,8 +18,10 @@ import dagster as dg
 from dagster_aws.s3 import S3Resource
 
 from stockpick_assets.ask_again import ask_again_job
+from stockpick_assets.assets.factors import factors
 from stockpick_assets.assets.features import features
 from stockpick_assets.assets.flow import Flow
+from stockpick_assets.assets.performance import performance
 from stockpick_assets.assets.picks import picks
 from stockpick_assets.assets.predictions import predictions
 from stockpick_assets.assets.raw_prices import raw_prices
@@ -71,6 +74,8 @@ def build_definitions(settings: Settings, wall: datetime, **overrides: Any) -> d
             picks(flow),
             scores(flow),
             training_set(flow),
+            performance(flow),
+            factors(flow),
             return_model(flow),
         ],
         jobs=[*every_job, ask_again_job(flow)],

@@ -23,10 +23,12 @@ from stockpick_assets import __version__
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import (
     MINUTE,
+    Session,
     minute_from_label,
     minute_label,
     session_before,
     session_of,
+    sessions_until,
 )
 from stockpick_assets.core.schemas import PICKS, RAW_PRICES, RETURN_MODEL, TABLES
 from stockpick_assets.core.versions import new_versions, picks_kept
@@ -232,6 +234,19 @@ def read(store: Store, name: str, extent: Extent, bounds: Bounds, *, every_versi
         return store.read(name, from_session=session_before(opening).date, to_session=to_session, last=last)
     from_ticker, to_ticker = bounds.tickers
     return of_sessions(first=first, last=last, from_ticker=from_ticker, to_ticker=to_ticker)
+
+
+def earlier(store: Store, name: str, session: Session, count: int, columns: Sequence[str] = ()) -> pa.Table:
+    """The rows of a table of up to `count` sessions before one; none where the table was never written.
+
+    Raises StoreError.
+    """
+    first = sessions_until(session_before(session).date, count)[0]
+    try:
+        return store.read(name, from_session=first.date, before=session.date, columns=columns)
+    except TableMissing:
+        empty = TABLES[name].empty()
+        return empty.select(list(columns)) if columns else empty
 
 
 def commit_metadata(run_id: str, keys: dg.PartitionKeyRange) -> Mapping[str, str]:

@@ -11,7 +11,9 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from stockpick_assets.assets.flow import Flow
 
 FLOW = ("raw_prices", "features", "predictions", "picks", "scores")
-LIVE, BACKFILL, UNIVERSE, TRAINING_SET, RETURN_MODEL = "live", "backfill", "universe", "training_set", "return_model"
+LIVE, BACKFILL, UNIVERSE = "live", "backfill", "universe"
+TRAINING_SET, PERFORMANCE, FACTORS, RETURN_MODEL = "training_set", "performance", "factors", "return_model"
+DAILY = (TRAINING_SET, PERFORMANCE, FACTORS, RETURN_MODEL)
 ASK_AGAIN, RECOMPUTE = "ask_again", "recompute"
 # The run coordinator of dagster.yaml launches runs of this priority at once; the others wait for their turn.
 AT_ONCE = {"dagster/priority": "10"}
@@ -35,5 +37,7 @@ def jobs(flow: Flow) -> list[AssetJob]:
         job(RECOMPUTE, FLOW[1:], "What revised bars have left out of date, for every ticker."),
         job(UNIVERSE, ("universe",), "The tickers of a session, and what it changed of them."),
         job(TRAINING_SET, ("training_set",), "A closed session's features and labels."),
+        job(PERFORMANCE, ("performance",), "How the forecasts of a closed session turned out."),
+        job(FACTORS, ("factors",), "What is known of each ticker before a session, from the sessions before it."),
         job(RETURN_MODEL, ("return_model",), "The model for a session, from the sessions before it."),
     ]

@@ -14,13 +14,13 @@ from stockpick_assets.assets.flow import Flow
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.ledger import DELIMITER, Block, Comparison, compare
 from stockpick_assets.core.market_hours import minute_label
-from stockpick_assets.core.schemas import RETURN_MODEL, TRAINING_SET, UNIVERSE
+from stockpick_assets.core.schemas import UNIVERSE
 from stockpick_assets.fine_partitions.emission import RangeEventLog
-from stockpick_assets.jobs import FLOW
+from stockpick_assets.jobs import DAILY, FLOW
 from stockpick_assets.partitions import MINUTE_DIMENSION, TICKER
 from stockpick_assets.store import Store, TableMissing
 
-ASSETS = (*FLOW, UNIVERSE.name, TRAINING_SET.name, RETURN_MODEL.name)
+ASSETS = (*FLOW, UNIVERSE.name, *DAILY)
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,17 @@ def said(steps: list[Step]) -> list[str]:
     return [f"{step.job} {step.session.label() if step.session else step.selection}" for step in steps]
 
 
-def test_each_session_trains_the_model_of_the_next_before_that_one_is_begun() -> None:
+def test_each_session_is_learnt_from_and_the_next_gets_its_factors_and_model_before_it_is_begun() -> None:
     assert said(list(plan(WINDOW, SESSIONS[::-1][:2], (), AFTER_ALL, NO_DELAY))) == [
         "backfill 2026-11-19 09:30 to 2026-11-19 15:59 New York × 4 tickers",
         "training_set 2026-11-19",
+        "performance 2026-11-19",
+        "factors 2026-11-20",
         "return_model 2026-11-20",
         "backfill 2026-11-20 09:30 to 2026-11-20 15:59 New York × 4 tickers",
         "training_set 2026-11-20",
+        "performance 2026-11-20",
+        "factors 2026-11-23",
         "return_model 2026-11-23",
     ]
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from stockpick_assets.core.market_hours import MINUTE, Session
+from stockpick_assets.core.schemas import FACTORS, PERFORMANCE, RETURN_MODEL, TRAINING_SET
 
 # A minute whose reason is not final is asked for again after at most this long, twice as long each time, at most
 # LONGEST_WAIT: Yahoo's refusals last from seconds to an hour.
@@ -55,24 +56,30 @@ class DueSession:
     session: Session
 
 
+def daily_work(closed: Session, following: Session) -> tuple[DueSession, ...]:
+    """What a session's close has to be followed by, in order: each is made of what those before it made."""
+    return (
+        DueSession(TRAINING_SET.name, closed),
+        DueSession(PERFORMANCE.name, closed),
+        DueSession(FACTORS.name, following),
+        DueSession(RETURN_MODEL.name, following),
+    )
+
+
 def due_after_close(
     closed: Session,
     following: Session,
     complete: bool,
     has_rows: Callable[[str, Session], bool],
 ) -> DueSession | None:
-    """The next daily work after a close: the session's training set, then the model of the session that follows.
+    """The next of the daily work after a close.
 
     complete: whether every minute of the closed session has been answered. has_rows: whether the table of that name
     holds the session.
     """
     if not complete:
         return None
-    if not has_rows("training_set", closed):
-        return DueSession("training_set", closed)
-    if not has_rows("return_model", following):
-        return DueSession("return_model", following)
-    return None
+    return next((due for due in daily_work(closed, following) if not has_rows(due.asset, due.session)), None)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
-"""Requests the daily work once a session is over: its training set, then the model of the session that follows; and
-beside them, as nothing is made of it, the universe of the session that follows.
+"""Requests the daily work once a session is over: its training set and performance, then the factors and the model of
+the session that follows; and beside them, as nothing is made of it, the universe of the session that follows.
 """
 
 from collections.abc import Sequence
@@ -9,13 +9,11 @@ import dagster as dg
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.core.due import DueSession, due_after_close, due_minutes
 from stockpick_assets.core.market_hours import Session, minute_label
-from stockpick_assets.jobs import RETURN_MODEL, TRAINING_SET, UNIVERSE, AssetJob
+from stockpick_assets.jobs import DAILY, UNIVERSE, AssetJob
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.sensors.live import answered_minutes, is_at_work
 from stockpick_assets.store import Store, TableMissing
-
-DAILY = (TRAINING_SET, RETURN_MODEL)
 
 
 def after_close_sensor(flow: Flow, jobs: Sequence[AssetJob]) -> dg.SensorDefinition:
@@ -27,7 +25,7 @@ def after_close_sensor(flow: Flow, jobs: Sequence[AssetJob]) -> dg.SensorDefinit
         jobs=requested,
         minimum_interval_seconds=15,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="After each close: the next session's universe, this one's training set, the next one's model.",
+        description="After each close: the session's training set and performance; the next one's factors and models.",
     )
     def sensor(context: dg.SensorEvaluationContext, tables: Tables, now: dg.ResourceParam[Now]) -> dg.SensorResult:
         market = now.market()
@@ -47,7 +45,7 @@ def after_close_sensor(flow: Flow, jobs: Sequence[AssetJob]) -> dg.SensorDefinit
             answered = answered_minutes(store, session.date, tickers)
             complete = due_minutes(session, answered, len(tickers), session.last_minute) is None
             due = due_after_close(session, following, complete, lambda table, day: has_session(store, table, day))
-            state = "has its training set and model" if complete else "still has minutes without an answer"
+            state = "has all that is made after its close" if complete else "still has minutes without an answer"
             said = f"Session {session.label()} {state}."
         requests = [_request(flow.source, one) for one in (universe, due) if one]
         return dg.SensorResult(run_requests=requests, skip_reason=None if requests else said)

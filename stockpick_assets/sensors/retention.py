@@ -18,7 +18,7 @@ from stockpick_assets.fine_partitions.retention import (
     forget_runs_before,
 )
 from stockpick_assets.fine_partitions.storage import FinePartitionsStorage
-from stockpick_assets.jobs import FLOW, RETURN_MODEL, TRAINING_SET
+from stockpick_assets.jobs import DAILY, FLOW
 from stockpick_assets.resources.now import Now
 
 RUNS = "runs"
@@ -36,7 +36,7 @@ def retention_sensor(flow: Flow, keep_runs: timedelta) -> dg.SensorDefinition:
     first = flow.window.sessions[0].label()
     definitions: dict[str, dg.PartitionsDefinition] = {
         **dict.fromkeys(FLOW, flow.window.ticker_minutes),
-        **dict.fromkeys((TRAINING_SET, RETURN_MODEL), flow.window.session_partitions),
+        **dict.fromkeys(DAILY, flow.window.session_partitions),
     }
 
     @dg.sensor(

@@ -50,17 +50,21 @@ def made(store: Store, table: str, session: object) -> None:
 NEXT_UNIVERSE = ("universe", FOLLOWING.label())
 
 
-def test_the_training_set_waits_for_every_minute_and_the_next_sessions_model_for_the_training_set(
+def test_the_daily_work_waits_for_every_minute_and_each_part_for_the_one_before(
     instance: dg.DagsterInstance, store: Store
 ) -> None:
     made(store, "universe", FOLLOWING.date)
     assert tick(instance, store) == f"Session {SESSION.label()} still has minutes without an answer."
     store.append("scores", scores(390, tickers=TICKERS), {})
-    assert tick(instance, store) == [("training_set", SESSION.label())]
-    made(store, "training_set", SESSION.date)
-    assert tick(instance, store) == [("return_model", FOLLOWING.label())]
-    made(store, "return_model", FOLLOWING.date)
-    assert tick(instance, store) == f"Session {SESSION.label()} has its training set and model."
+    for table, session in (
+        ("training_set", SESSION),
+        ("performance", SESSION),
+        ("factors", FOLLOWING),
+        ("return_model", FOLLOWING),
+    ):
+        assert tick(instance, store) == [(table, session.label())]
+        made(store, table, session.date)
+    assert tick(instance, store) == f"Session {SESSION.label()} has all that is made after its close."
 
 
 def test_a_universe_that_cannot_be_made_keeps_nothing_else_from_being_made(
@@ -70,10 +74,10 @@ def test_a_universe_that_cannot_be_made_keeps_nothing_else_from_being_made(
     store.append("scores", scores(390, tickers=TICKERS), {})
     assert tick(instance, store) == [NEXT_UNIVERSE, ("training_set", SESSION.label())]
     made(store, "training_set", SESSION.date)
-    assert tick(instance, store) == [NEXT_UNIVERSE, ("return_model", FOLLOWING.label())]
+    assert tick(instance, store) == [NEXT_UNIVERSE, ("performance", SESSION.label())]
     instance.add_run(dg.DagsterRun(job_name="universe", status=dg.DagsterRunStatus.STARTED))
-    assert tick(instance, store) == [NEXT_UNIVERSE, ("return_model", FOLLOWING.label())]
-    instance.add_run(dg.DagsterRun(job_name="return_model", status=dg.DagsterRunStatus.STARTED))
+    assert tick(instance, store) == [NEXT_UNIVERSE, ("performance", SESSION.label())]
+    instance.add_run(dg.DagsterRun(job_name="performance", status=dg.DagsterRunStatus.STARTED))
     assert tick(instance, store) == [NEXT_UNIVERSE]
     made(store, "universe", FOLLOWING.date)
-    assert tick(instance, store) == "A run of return_model is at work."
+    assert tick(instance, store) == "A run of performance is at work."
