@@ -14,11 +14,11 @@ import dagster as dg
 import pyarrow as pa
 
 from stockpick_assets.assets.flow import Flow
-from stockpick_assets.core.market_hours import session_on, sessions_until
+from stockpick_assets.core.market_hours import session_on
 from stockpick_assets.core.performance import REFERENCE, champion_version
 from stockpick_assets.core.performance import performance as measure
 from stockpick_assets.core.schemas import PERFORMANCE, PREDICTIONS, RETURN_MODEL, TRAINING_SET
-from stockpick_assets.io_managers import Extent
+from stockpick_assets.io_managers import Extent, earlier
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.store import Store, TableMissing
 
@@ -60,10 +60,10 @@ def performance(flow: Flow) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, training: pa.Table, predictions: pa.Table, tables: dg.ResourceParam[Tables]
     ) -> dg.Output[pa.Table]:
         store, session = tables.store(), session_on(date.fromisoformat(context.partition_key))
-        earlier = _before(store, TRAINING_SET.name, session.date, REFERENCE_SESSIONS, REFERENCE)
+        reference = earlier(store, TRAINING_SET.name, session, REFERENCE_SESSIONS, REFERENCE)
         champion = _kind(store, champion_version(predictions))
-        measured = measure(predictions, training, earlier, session, flow.source, flow.cost_bp, champion)
-        past = _before(store, PERFORMANCE.name, session.date, ICIR_SESSIONS - 1, ("champion", "ic_obtainable"))
+        measured = measure(predictions, training, reference, session, flow.source, flow.cost_bp, champion)
+        past = earlier(store, PERFORMANCE.name, session, ICIR_SESSIONS - 1, ("champion", "ic_obtainable"))
         return flow.output(measured, (), _plotted(measured.to_pylist(), past.to_pylist()))
 
     return asset
@@ -76,15 +76,6 @@ def _kind(store: Store, version: str | None) -> str | None:
     except TableMissing:
         return None
     return next((model["kind"] for model in models if model["version"] == version), None)
-
-
-def _before(store: Store, table: str, session: date, sessions: int, columns: Sequence[str]) -> pa.Table:
-    """The table's rows of as many sessions before that one; none where it was never written. Raises StoreError."""
-    first = sessions_until(session, sessions + 1)[0].date
-    try:
-        return store.read(table, from_session=first, before=session, columns=columns)
-    except TableMissing:
-        return pa.table({name: pa.array([], pa.float64()) for name in columns})
 
 
 def _plotted(rows: Sequence[Mapping[str, Any]], past: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
