@@ -1,4 +1,4 @@
-"""`pop_window`, the probability of profit as first asked for. `p_profit` is calibrated in spark/training.py."""
+"""`pop_window`, the probability of profit as first asked for. `p_profit` is calibrated in calibration.py."""
 
 import numpy as np
 
