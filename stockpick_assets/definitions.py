@@ -107,6 +107,7 @@ def build_flow(settings: Settings, source: MarketData, wall: datetime) -> Flow:
         seed=settings.seed,
         universe=universe(settings, source),
         closings=settings.closings,
+        kinds=settings.kinds,
     )
 
 

@@ -4,6 +4,7 @@ An asset's input says how far it reads (`Extent`); the IO manager turns that and
 It refuses to write rows that the run has no partition for, another schema than the declared one, or another source.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -34,7 +35,7 @@ from stockpick_assets.core.schemas import PICKS, RAW_PRICES, RETURN_MODEL, TABLE
 from stockpick_assets.core.versions import new_versions, picks_kept
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
-from stockpick_assets.spark.scoring import Model, load, save
+from stockpick_assets.spark.scoring import FITTED_OF, Model, SessionModels, load, save
 from stockpick_assets.store import CommitRefused, Store, TableMissing, versions_read
 
 EXTENT = "extent"
@@ -163,50 +164,68 @@ class TableIOManager(dg.ConfigurableIOManager):
 
 
 @dataclass(frozen=True)
-class NewModel:
-    """What return_model hands over: its row of RETURN_MODEL but for the path, and what was fitted, if it was."""
+class NewModels:
+    """What return_model hands over: its rows of RETURN_MODEL but for the paths, and what was fitted, by kind."""
 
-    row: Mapping[str, Any]
-    pipeline: PipelineModel | None
+    rows: Sequence[Mapping[str, Any]]
+    pipelines: Mapping[str, PipelineModel]
 
 
 class ModelIOManager(dg.ConfigurableIOManager):
-    """Models in and out of the store: MLlib saves and loads them, return_model says which is for which session."""
+    """Models in and out of the store: MLlib saves and loads them, return_model says which are for which session."""
 
     tables: dg.ResourceDependency[Tables]
     pyspark: dg.ResourceDependency[PySparkResource]
 
-    def handle_output(self, context: dg.OutputContext, obj: NewModel) -> None:
-        """Save the model beside the tables, then commit its row: a row never names a model that is not there."""
+    def handle_output(self, context: dg.OutputContext, obj: NewModels) -> None:
+        """Save the models beside the tables, then commit their rows: a row never names a model that is not there."""
         store, name = self.tables.store(), context.asset_key.path[-1]
         keys = context.step_context.partition_key_range
-        row = dict(obj.row)
-        if obj.pipeline is not None:
-            # Not below the table's own folder, where a vacuum removes what is not the table's.
-            row["path"] = f"models/{row['session']}/{row['version']}"
-            save(obj.pipeline, _spark_uri(store, row["path"]))
-        rows = pa.Table.from_pylist([row], schema=RETURN_MODEL.columns)
+        paths: dict[str, str] = {}
+        for row in obj.rows:
+            if row["kind"] in obj.pipelines:
+                # Not below the table's own folder, where a vacuum removes what is not the table's.
+                folder = f"models/{row['session']}/{row['version']}"
+                paths[row["kind"]] = f"{folder}/{save(obj.pipelines[row['kind']], _spark_uri(store, folder))}"
+        located = [{**row, "path": paths.get(FITTED_OF.get(row["kind"], ""))} for row in obj.rows]
+        rows = pa.Table.from_pylist(located, schema=RETURN_MODEL.columns)
         _check(rows, name, Bounds.of(keys), store.source)
         version = store.replace(name, rows, Bounds.of(keys).sql(), commit_metadata(context.run_id, keys))
         context.add_output_metadata(
-            {"table": store.uri(name), "table version": version, "model": row.get("path") or "none"}
+            {"table": store.uri(name), "table version": version, "models": ", ".join(paths.values()) or "none"}
         )
 
-    def load_input(self, context: dg.InputContext) -> dict[date, Model]:
-        """The models of the run's sessions, by session; a session that has none is not in it."""
+    def load_input(self, context: dg.InputContext) -> dict[date, SessionModels]:
+        """The models of the run's sessions, by session; a session that has none is not in it. Raises ModelMismatch."""
         store = self.tables.store()
         try:
             rows = read(store, RETURN_MODEL.name, Extent.SESSION, Bounds.of(context.step_context.partition_key_range))
         except TableMissing:
             return {}
         _ = self.pyspark.spark_session  # MLlib loads into the session that is active
-        return {
-            row["session"]: load(
-                _spark_uri(store, row["path"]), row["version"], row["expected_return_per_score"], row["features"]
+        fitted: dict[str | None, Any] = {None: None}  # linear and average name one folder
+        models = defaultdict[date, list[Model]](list)
+        for row in rows.to_pylist():
+            path = row["path"]
+            if path not in fitted:
+                fitted[path] = load(_spark_uri(store, path), row["kind"], row["version"], row["features"])
+            models[row["session"]].append(
+                Model(
+                    row["kind"],
+                    row["version"],
+                    fitted[path],
+                    row["cost_bp"],
+                    row["calibration"],
+                    row["expected_return_per_score"],
+                    row["expected_obtainable_per_score"],
+                    row["abstain"],
+                )
             )
-            for row in rows.to_pylist()
-            if row["path"]
-        }
+        return {session: SessionModels(_champion(found), tuple(found)) for session, found in models.items()}
+
+
+def _champion(models: Sequence[Model]) -> Model:
+    return next((model for model in models if model.kind == "average"), models[0])
 
 
 def _spark_uri(store: Store, path: str) -> str:

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.closings import Closing, parse_closings
 from stockpick_assets.core.errors import StockpickError
+from stockpick_assets.core.schemas import DEFAULT_KINDS, KINDS
 from stockpick_assets.core.universe import checked_tickers
 
 PREFIX = "STOCKPICK_"
@@ -94,6 +95,9 @@ class Settings(BaseSettings):
     dagster_code_server: str = _local("", 4000)
     app_url: str = _local("http://", 8501)
 
+    kinds: Annotated[tuple[str, ...], NoDecode] = Field(
+        DEFAULT_KINDS, description=f"comma-separated; the kinds of models of each session: {', '.join(KINDS)}"
+    )
     cost_bp: float = Field(2.0, ge=0, description="stated cost of a round trip, in basis points")
     alert_urls: SecretStr = Field(SecretStr(""), description="Apprise addresses, separated by blanks")
     alert_threshold: float = Field(0.52, gt=0, lt=1, description="p_profit from which a new best pick is an alert")
@@ -122,6 +126,22 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             value = tuple(part.strip().upper() for part in value.split(",") if part.strip())
         return checked_tickers(value) if isinstance(value, tuple | list) else value
+
+    @field_validator("kinds", mode="before")
+    @classmethod
+    def _split_kinds(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip().lower() for part in value.split(",") if part.strip())
+
+    @field_validator("kinds")
+    @classmethod
+    def _are_kinds(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) < len(value) or not set(value) <= set(KINDS):
+            raise ValueError(f"takes one or more of {', '.join(KINDS)}, each once")
+        if "average" in value and not {"linear", "reversal"} <= set(value):
+            raise ValueError("average is the mean of linear and reversal: name these two as well")
+        return value
 
     @field_validator("closings", mode="before")
     @classmethod

@@ -20,7 +20,7 @@ from dagster_pyspark import PySparkResource
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.market_hours import MINUTE, minute_label, session_before
 from stockpick_assets.core.schemas import BARS_FETCHED_AT, FEATURE_ROWS, RAW_PRICES
-from stockpick_assets.io_managers import EXTENT, LOOKS, Extent, ModelIOManager, NewModel, TableIOManager
+from stockpick_assets.io_managers import EXTENT, LOOKS, Extent, ModelIOManager, NewModels, TableIOManager
 from stockpick_assets.jobs import BACKFILL, LIVE
 from stockpick_assets.partitions import Window
 from stockpick_assets.resources.now import Now
@@ -149,7 +149,7 @@ class NoSpark(PySparkResource):
 class DyingWithModel(ModelIOManager):
     """Ends its process after the commit and before Dagster is told of it."""
 
-    def handle_output(self, context: dg.OutputContext, obj: NewModel) -> None:
+    def handle_output(self, context: dg.OutputContext, obj: NewModels) -> None:
         super().handle_output(context, obj)
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -160,9 +160,9 @@ def make_model(
     """A run that abstains from a model for the session."""
 
     @dg.asset(key=["simulated", "return_model"], partitions_def=WINDOW.session_partitions)
-    def asset() -> NewModel:
-        row = {"session": SESSION.date, "source": "simulated", "version": version, "abstain": "nothing to learn"}
-        return NewModel(row, None)
+    def asset() -> NewModels:
+        row = {"session": SESSION.date, "source": "simulated", "version": version, "kind": "linear"}
+        return NewModels([row], {})
 
     return dg.materialize(
         [asset],

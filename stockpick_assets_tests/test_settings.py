@@ -49,6 +49,7 @@ def test_the_environment_of_a_child_says_the_same_again(monkeypatch: pytest.Monk
         home=tmp_path,
         tickers="msft,aapl",
         extra_tickers="brk-b",
+        kinds="Reversal, forest",
         closings="2026-12-02,2026-12-01 13:00-16:00",
         s3_secret_key="secret",
         replay_started_at=datetime(2026, 11, 20, tzinfo=UTC),
@@ -59,6 +60,7 @@ def test_the_environment_of_a_child_says_the_same_again(monkeypatch: pytest.Monk
     second = Settings.load()
     assert second.model_dump() == first.model_dump()
     assert (second.tickers, second.extra_tickers) == (("AAPL", "MSFT"), ("BRK-B",))
+    assert second.kinds == ("reversal", "forest")
     assert [str(closing) for closing in second.closings] == ["2026-12-01 13:00-16:00", "2026-12-02"]
 
 
@@ -78,6 +80,10 @@ def test_a_secret_is_not_shown() -> None:
         ("SOURCE", "recorded", "STOCKPICK_BARS must name the Parquet file"),
         ("REPLAY_FROM", "2026-11-13T14:30:00Z", "are set together"),
         ("LAST_SESSION", "yesterday", "STOCKPICK_LAST_SESSION"),
+        ("KINDS", "linear,naive", "STOCKPICK_KINDS: takes one or more of linear, reversal, average, boosted, forest"),
+        ("KINDS", "linear,linear", "STOCKPICK_KINDS: takes one or more of"),
+        ("KINDS", " , ", "STOCKPICK_KINDS: takes one or more of"),
+        ("KINDS", "average,linear", "STOCKPICK_KINDS: average is the mean of linear and reversal"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_with_what_it_takes(

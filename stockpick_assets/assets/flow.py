@@ -16,6 +16,7 @@ from stockpick_assets import __version__
 from stockpick_assets.core.closings import Closing
 from stockpick_assets.core.links import Links
 from stockpick_assets.core.market_hours import minute_label
+from stockpick_assets.core.schemas import DEFAULT_KINDS
 from stockpick_assets.core.universe import Universe
 from stockpick_assets.io_managers import EXTENT, Extent
 from stockpick_assets.partitions import Selection, SelectionError, Window
@@ -43,7 +44,7 @@ class Flow:
     """One source's assets: the window they are partitioned by, and the links to where they are shown.
 
     bar_delay: how long after its close a bar is asked for. cost_bp: stated cost of a round trip. universe: the tickers
-    of each session. closings: of the exchange, beside those that its calendar knows.
+    of each session. closings: of the exchange, beside those that its calendar knows. kinds: of models, those to fit.
     """
 
     source: str
@@ -54,6 +55,7 @@ class Flow:
     seed: int
     universe: Universe = field(default_factory=Universe)
     closings: tuple[Closing, ...] = ()
+    kinds: tuple[str, ...] = DEFAULT_KINDS
 
     def key(self, name: str) -> dg.AssetKey:
         """The asset's key: the source comes first, because its tables do."""

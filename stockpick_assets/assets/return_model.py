@@ -1,24 +1,32 @@
-"""The MLlib model valid for a session, fitted to the training sets of earlier sessions only."""
+"""The models valid for a session, one a kind, fitted to the training sets of earlier sessions only.
 
+What their scores are worth is learnt from the forecasts of earlier sessions, which are read in code: predictions are
+made of models, and Dagster's graph may have no cycle, though by sessions there is none.
+"""
+
+import json
 import time
+from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 from dagster_pyspark import PySparkResource
 
 from stockpick_assets.assets.flow import Flow
-from stockpick_assets.core.schemas import RETURN_MODEL, TRAINING_SET
-from stockpick_assets.io_managers import Extent, NewModel
+from stockpick_assets.core.calibration import CALIBRATION_SESSIONS
+from stockpick_assets.core.schemas import PREDICTIONS, RETURN_MODEL, TRAINING_SET
+from stockpick_assets.io_managers import Extent, NewModels
 from stockpick_assets.resources.now import Now
-from stockpick_assets.spark.training import NAMES, fit
-
-NO_TRAINING_SET = "no session before this one has a training set"
-NOTHING_TO_LEARN = "the earlier sessions have too few different outcomes to fit a model to and to calibrate it on"
+from stockpick_assets.resources.tables import Tables
+from stockpick_assets.spark.scoring import NAMES
+from stockpick_assets.spark.training import FittedModel, fit
+from stockpick_assets.store import Store, TableMissing, versions_read
 
 
 def return_model(flow: Flow) -> dg.AssetsDefinition:
-    """The asset `return_model`: session, one row in the schema RETURN_MODEL and the model it names."""
+    """The asset `return_model`: session, a row in the schema RETURN_MODEL for each kind and the models they name."""
     training = flow.reads(
         TRAINING_SET.name, Extent.EARLIER_SESSIONS, may_be_missing=True, mapping=dg.AllPartitionMapping()
     )
@@ -29,50 +37,86 @@ def return_model(flow: Flow) -> dg.AssetsDefinition:
         io_manager_key="model_io_manager",
     )
     def asset(
-        context: dg.AssetExecutionContext, training: pa.Table, pyspark: PySparkResource, now: dg.ResourceParam[Now]
-    ) -> dg.Output[NewModel]:
-        session = date.fromisoformat(context.partition_key)
+        context: dg.AssetExecutionContext,
+        training: pa.Table,
+        pyspark: PySparkResource,
+        tables: dg.ResourceParam[Tables],
+        now: dg.ResourceParam[Now],
+    ) -> dg.Output[NewModels]:
+        session, run = date.fromisoformat(context.partition_key), context.run.run_id[:8]
         began = time.monotonic()
         spark = pyspark.spark_session
-        fitted = fit(spark, training, flow.cost_bp)
-        row = {
+        predictions = _earlier(tables.store(), training, session)
+        fitted = fit(spark, training, predictions, flow.kinds, flow.cost_bp, flow.seed)
+        shared = {
             "session": session,
             "source": flow.source,
-            "version": f"{session.isoformat()}-{context.run.run_id[:8]}",
             "features": NAMES,
             "cost_bp": flow.cost_bp,
+            "tables": json.dumps(versions_read(training, predictions)),
             "seed": flow.seed,
             "spark_version": spark.version,
             "fitted_at": now.wall(),
             "fit_seconds": time.monotonic() - began,
         }
-        if fitted is None:
-            why = NOTHING_TO_LEARN if training.num_rows else NO_TRAINING_SET
-            row |= {"abstain": why, "training_sessions": [], "rows": 0}
-            return dg.Output(NewModel(row, None), metadata={"abstain": why})
-        measured = fitted.measured
-        row |= {
-            "training_sessions": list(fitted.training_sessions),
-            "rows": fitted.rows,
-            "ic_sessions": [measured.session],
-            "ic_close": [measured.ic_close],
-            "ic_obtainable": [measured.ic_obtainable],
-            "brier": measured.brier,
-            "brier_base_rate": measured.brier_base_rate,
-            "expected_return_per_score": measured.expected_return_per_score,
-        }
-        shown = {
-            "training sessions": ", ".join(day.isoformat() for day in fitted.training_sessions),
-            "rows": fitted.rows,
-            "out-of-sample session": measured.session.isoformat(),
-            "rank IC, close (not tradable)": measured.ic_close,
-            "rank IC, obtainable": measured.ic_obtainable,
-            "Brier score": measured.brier,
-            "Brier score of the base rate": measured.brier_base_rate,
-            "seconds": time.monotonic() - began,
-        }
-        return dg.Output(
-            NewModel(row, fitted.pipeline), metadata={name: value for name, value in shown.items() if value is not None}
-        )
+        rows = [{**shared, "version": f"{session}-{model.kind}-{run}", **row(model)} for model in fitted]
+        pipelines = {model.kind: model.pipeline for model in fitted if model.pipeline is not None}
+        return dg.Output(NewModels(rows, pipelines), metadata=_shown(rows))
 
     return asset
+
+
+def row(model: FittedModel, doubt: str | None = None) -> dict[str, Any]:
+    """What a row of RETURN_MODEL says of a model. doubt: why it is not to be relied on, though it was fitted."""
+    worth, measured = model.worth, model.measured
+    told: dict[str, Any] = {
+        "kind": model.kind,
+        "abstain": model.abstain or doubt,
+        "training_sessions": list(model.training_sessions),
+        "rows": model.rows,
+    }
+    if worth is not None:
+        told |= {
+            "calibration": worth.coefficients,
+            "expected_return_per_score": worth.return_per_score,
+            "expected_obtainable_per_score": worth.obtainable_per_score,
+        }
+    if measured is not None:
+        told |= {
+            "ic_sessions": measured.sessions,
+            "ic_close": measured.ic_close,
+            "ic_obtainable": measured.ic_obtainable,
+            "brier": measured.brier,
+            "brier_base_rate": measured.brier_base_rate,
+            "brier_volatility": measured.brier_volatility,
+        }
+    return told
+
+
+def _earlier(store: Store, training: pa.Table, session: date) -> pa.Table:
+    """The forecasts of the newest sessions that have a training set."""
+    sessions: list[Any] = training["session"].unique().to_pylist()
+    newest = sorted(sessions)[-CALIBRATION_SESSIONS:]
+    if not newest:
+        return PREDICTIONS.empty()
+    columns = [name for name in PREDICTIONS.columns.names if name in PREDICTIONS.key or name.startswith("score_")]
+    try:
+        return store.read(PREDICTIONS.name, from_session=newest[0], before=session, columns=["session", *columns])
+    except TableMissing:
+        return PREDICTIONS.empty()
+
+
+def _shown(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a person wants to see of the models."""
+    shown: dict[str, Any] = {"rows": rows[0]["rows"], "seconds": rows[0]["fit_seconds"]}
+    for kind, told in {told["kind"]: told for told in rows}.items():
+        numbers = {
+            "abstain": told["abstain"],
+            "rank IC, close (not tradable)": told.get("ic_close", [None])[-1],
+            "rank IC, obtainable": told.get("ic_obtainable", [None])[-1],
+            "Brier score": told.get("brier"),
+            "Brier score of the base rate": told.get("brier_base_rate"),
+            "Brier score of volatility alone": told.get("brier_volatility"),
+        }
+        shown |= {f"{kind}: {name}": value for name, value in numbers.items() if value is not None}
+    return shown

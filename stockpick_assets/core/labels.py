@@ -43,10 +43,10 @@ LABEL_WINDOWS = f"at_entry AS {_after(ENTRY_MINUTES)}, at_exit AS {_after(HORIZO
 OBTAINABLE_RETURN = "try_divide(max(close) OVER at_exit, max(open) OVER at_entry) - 1"
 CLOSE_RETURN = "try_divide(max(close) OVER at_exit, close) - 1"
 
-# Percentile of the close return among its minute's rows, halfway through equal ones, minus 1/2: the mean is 0, and
-# that the return is measured against the cross-section changes nothing. A row needs `close_return`.
+# What models are fitted to: the percentile, among the rows of its minute, of the close return with the market and the
+# factors taken out (`neutral_close`); halfway through equal ones, minus 1/2, so that the mean is 0.
 LABEL = """(
-    (rank() OVER (PARTITION BY session, minute ORDER BY close_return) - 1)
+    (rank() OVER (PARTITION BY session, minute ORDER BY neutral_close) - 1)
         / count(*) OVER (PARTITION BY session, minute)
-    + cume_dist() OVER (PARTITION BY session, minute ORDER BY close_return)
+    + cume_dist() OVER (PARTITION BY session, minute ORDER BY neutral_close)
 ) / 2 - 0.5"""

@@ -17,6 +17,7 @@ BARS_FETCHED_AT = "bars_fetched_at"
 # Of models: `linear`, `boosted` and `forest` are fitted by MLlib, `reversal` is the feature table's and fits nothing,
 # `average` is the mean of the standardised linear and reversal scores.
 KINDS = ("linear", "reversal", "average", "boosted", "forest")
+DEFAULT_KINDS = KINDS[:3]
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ TRAINING_SET = _table(
     **_ROW,
     **_FEATURES,
     neutral_forward=pa.float64(),  # log return over the five minutes after, market and factors taken out, in sig
-    label=pa.float64(),  # what the model is fitted to: percentile rank of the close return in its minute, minus 1/2
+    label=pa.float64(),  # what models are fitted to: percentile of the neutral close return in its minute, minus 1/2
     obtainable_return=pa.float64(),
     close_return=pa.float64(),
     **_STAMP,
@@ -126,7 +127,7 @@ RETURN_MODEL = _table(
     source=pa.string(),
     version=pa.string(),
     kind=pa.string(),  # one of KINDS
-    path=pa.string(),  # folder below the store's root that MLlib saved to; null where nothing is fitted
+    path=pa.string(),  # folder below the store's root that MLlib saved to, linear's for average; null if none is fitted
     abstain=pa.string(),  # why its forecasts are not to be relied on, or why there is no model
     features=pa.list_(pa.string()),
     training_sessions=pa.list_(pa.date32()),
@@ -134,12 +135,12 @@ RETURN_MODEL = _table(
     ic_sessions=pa.list_(pa.date32()),  # the sessions of the two lists below: forecasts made out of sample
     ic_close=pa.list_(pa.float64()),
     ic_obtainable=pa.list_(pa.float64()),
-    brier=pa.float64(),
+    brier=pa.float64(),  # the three: calibrated on all but the newest of these forecasts, measured on the newest
     brier_base_rate=pa.float64(),
     brier_volatility=pa.float64(),
-    calibration=pa.list_(pa.float64()),  # coefficients of the logistic, see spark/scoring.py
-    expected_return_per_score=pa.float64(),  # of the close return's excess
-    expected_obtainable_per_score=pa.float64(),
+    calibration=pa.list_(pa.float64()),  # of p_profit: one number a term of core/calibration.py; null if unknown
+    expected_return_per_score=pa.float64(),  # times score and sig: the close return's excess, as a fraction
+    expected_obtainable_per_score=pa.float64(),  # times score and sig: the obtainable return before cost, as a fraction
     cost_bp=pa.float64(),
     tables=pa.string(),  # JSON: version of each table that was read
     seed=pa.int64(),

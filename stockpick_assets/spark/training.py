@@ -1,212 +1,244 @@
-"""Training sets and models: what is learnt from, how it is fitted, and how it was measured before it is used.
+"""Training sets and models: what is learnt from, and how it is fitted.
 
 Spark MLlib over Spark Connect. What does not belong here: which sessions a model may learn from (the asset decides),
-or what a forecast looks like (scoring.py).
+what its forecasts are worth (core/calibration.py), or what they look like (scoring.py).
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import reduce
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.ml import PipelineModel
-from pyspark.ml.classification import LogisticRegression
-from pyspark.ml.feature import VectorAssembler
-from pyspark.ml.functions import vector_to_array
-from pyspark.ml.regression import LinearRegression
+from pyspark.ml.functions import array_to_vector
+from pyspark.ml.regression import GBTRegressor, LinearRegression, RandomForestRegressor
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from stockpick_assets.core.evaluation import brier, rank_ic, slope
-from stockpick_assets.core.feature_set import FEATURES, MEASURES
+from stockpick_assets.core.calibration import CALIBRATION_SESSIONS, Measured, Worth, held_out, measured, worth
+from stockpick_assets.core.feature_set import MEASURES
 from stockpick_assets.core.labels import (
     CLOSE_RETURN,
-    HORIZON,
+    HORIZON_MINUTES,
     LABEL,
     LABEL_WINDOWS,
     OBTAINABLE_RETURN,
-    profitable_above,
 )
-from stockpick_assets.core.schemas import BARS_FETCHED_AT, TRAINING_SET
+from stockpick_assets.core.schemas import BARS_FETCHED_AT, PREDICTIONS, TRAINING_SET
 from stockpick_assets.spark.frames import frame
+from stockpick_assets.spark.scoring import FITTED_OF, NAMES, READ, VALUES, Model, assembler, scores
 
-NAMES = [feature.name for feature in FEATURES]
 MEASURED = [measure.name for measure in MEASURES]
-# Ridge in MLlib's terms: the penalty is divided by the number of rows.
-RIDGE = 2000.0
 TARGET = "label"
 LABELLED = TRAINING_SET.without(BARS_FETCHED_AT)
+NO_TRAINING_SET = "no session before this one has a training set"
+NOTHING_TO_LEARN = "the earlier sessions have too few different outcomes to fit a model to"
+NOTHING_TO_CALIBRATE = "no earlier forecasts of which some paid and some did not: its probability is not known"
+
+_KEY = ("session", "minute", "ticker")
+_OUTCOME = ("sig", "obtainable_return", "close_return")
+# Ridge in MLlib's terms: of the penalty per row, which MLlib divides by the spread of the label, 0.29.
+RIDGE = 2000.0
+TREES = 60
+DEPTH = 5
+FACTORS = 8
+# Of the rows that a model is fitted to. As one local relation 0.8 million do not fit into the 2 GB of the server, in
+# parts of a session each they do.
+PART_ROWS = 40_000
+# Sums over two parts are the same to the last bit in whichever order these are done; over more they are not.
+PARTITIONS = 2
 
 
 @dataclass(frozen=True)
-class Fit:
-    """A fitted pipeline and how it did out of sample; `pipeline` adds `score` and `probability` to features."""
+class FittedModel:
+    """One kind of model, fitted to training sets, and what its forecasts of sessions that it had not seen were worth.
 
-    pipeline: PipelineModel
+    pipeline: None for reversal, which fits nothing, for average, which has that of linear, and where there is nothing
+    to learn. abstain: why there is no model, or why its forecasts are not to be relied on. worth, measured: None
+    without earlier forecasts.
+    """
+
+    kind: str
+    pipeline: PipelineModel | None
+    abstain: str | None
     training_sessions: tuple[date, ...]
     rows: int
-    measured: "Measured"
+    worth: Worth | None
+    measured: Measured | None
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Forecasts of one session that the fit behind them had not seen.
-
-    session: the one they were made of. ic_close, ic_obtainable: rank IC; None without two different outcomes. brier,
-    brier_base_rate: of probabilities calibrated on the first half of those minutes, measured on the second.
-    expected_return_per_score: slope of the close return's excess over the minute's mean.
-    """
-
-    session: date
-    ic_close: float | None
-    ic_obtainable: float | None
-    brier: float | None
-    brier_base_rate: float | None
-    expected_return_per_score: float
-
-
-def training_rows(spark: SparkSession, features: DataFrame, bars: DataFrame) -> DataFrame:
+def training_rows(spark: SparkSession, features: DataFrame, bars: DataFrame, factors: DataFrame) -> DataFrame:
     """Features and labels of whole sessions, columns LABELLED.
 
-    features: COMPUTED. bars: RAW_PRICES of the same sessions. A row needs features, and a bar at its minute and at
-    the one five clock minutes later; its `label` is among the rows of its minute.
+    features: COMPUTED. bars: RAW_PRICES of the same sessions. factors: a row of FACTORS for each of their sessions and
+    tickers. A row needs features, and a bar at its minute and at the one five clock minutes later; its `label` is
+    among the rows of its minute.
     """
-    return spark.sql(
-        f"""
-        WITH bar AS (
-            SELECT session, ticker, minute, open, close, CAST(unix_seconds(minute) DIV 60 AS INT) AS m
-            FROM {{bars}} WHERE close IS NOT NULL
-        ),
-        outcome AS (
-            SELECT session, ticker, minute, {OBTAINABLE_RETURN} AS obtainable_return, {CLOSE_RETURN} AS close_return
-            FROM bar WINDOW {LABEL_WINDOWS}
+    return spark.sql(_TRAINING_ROWS, bars=bars, features=features, factors=factors)
+
+
+_ACROSS = "(PARTITION BY session, minute ORDER BY ticker ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)"
+
+
+def _within(value: str, bound: str) -> str:
+    return f"greatest(least({value}, {bound}), -{bound})"
+
+
+def _less_mean(value: str) -> str:
+    return f"{value} - avg({value}) OVER across"
+
+
+def _less_factors(value: str, basis: str) -> str:
+    """Minus its projection on the factors, over all tickers of the minute; one without a row counts as 0."""
+    parts = (f"{basis}[{n}] * sum({basis}[{n}] * {value}) OVER across" for n in range(FACTORS))
+    return f"{value} - ({' + '.join(parts)})"
+
+
+_TRAINING_ROWS = f"""
+WITH bar AS (
+    SELECT session, ticker, minute, open, close, CAST(unix_seconds(minute) DIV 60 AS INT) AS m
+    FROM {{bars}} WHERE close IS NOT NULL
+),
+outcome AS (
+    SELECT session, ticker, minute, {OBTAINABLE_RETURN} AS obtainable_return, {CLOSE_RETURN} AS close_return
+    FROM bar WINDOW {LABEL_WINDOWS}
+),
+known AS (
+    SELECT session, minute, ticker, source, {", ".join([*MEASURED, *NAMES])}, obtainable_return,
+        close_return, ln(1 + close_return) AS forward, basis, label_basis
+    FROM {{features}} JOIN outcome USING (session, ticker, minute)
+        JOIN (SELECT session, ticker, basis, label_basis FROM {{factors}}) USING (session, ticker)
+    WHERE close_return IS NOT NULL AND n_cmid IS NOT NULL
+),
+compared AS (
+    SELECT *, {_less_mean("close_return")} AS close_excess, ({_less_mean("forward")}) / sig AS forward_excess
+    FROM known WINDOW across AS {_ACROSS}
+),
+clipped AS (
+    SELECT * EXCEPT (close_excess, forward_excess),
+        {_within("close_excess", f"(8 * sig * sqrt({HORIZON_MINUTES}))")} AS close_excess,
+        {_within("forward_excess", "8")} AS forward_excess
+    FROM compared
+),
+centred AS (
+    SELECT * EXCEPT (close_excess, forward_excess), {_less_mean("close_excess")} AS close_excess,
+        {_less_mean("forward_excess")} AS forward_excess
+    FROM clipped WINDOW across AS {_ACROSS}
+),
+neutral AS (
+    SELECT *, {_less_factors("close_excess", "label_basis")} AS neutral_close,
+        {_less_factors("forward_excess", "basis")} AS neutral_forward
+    FROM centred WINDOW across AS {_ACROSS}
+),
+labelled AS (
+    SELECT *, {LABEL} AS {TARGET} FROM neutral
+)
+SELECT {", ".join(LABELLED.columns.names)} FROM labelled
+"""
+
+
+def fit(
+    spark: SparkSession, training: pa.Table, predictions: pa.Table, kinds: Sequence[str], cost_bp: float, seed: int
+) -> tuple[FittedModel, ...]:
+    """Fit each of the kinds to training sets, and learn what its score is worth from earlier forecasts.
+
+    training: rows TRAINING_SET of the sessions it may learn from. predictions: of these sessions, keys and scores of
+    PREDICTIONS at least, made by models that had not seen them. Of a kind that has no score in these, the
+    forecasts are of the last session by a model of those before; with a single session, of its last third by a
+    model of what came earlier.
+    """
+    fitted = {kind: _pipeline(spark, training, kind, seed) for kind in _fits(kinds)}
+    forecasts = _outcomes(training, predictions, kinds)
+    unseen = [kind for kind in kinds if forecasts[f"score_{kind}"].isna().all()]
+    held = _held_forecasts(spark, training, unseen, cost_bp, seed) if unseen else forecasts
+    sessions = tuple(_sessions(training))
+
+    def model(kind: str) -> FittedModel:
+        of_kind = _of_kind(held if kind in unseen else forecasts, kind)
+        found = worth(of_kind, cost_bp)
+        abstain = None
+        if not training.num_rows:
+            abstain = NO_TRAINING_SET
+        elif kind in FITTED_OF and fitted[FITTED_OF[kind]] is None:
+            abstain = NOTHING_TO_LEARN
+        elif found is None or found.coefficients is None:
+            abstain = NOTHING_TO_CALIBRATE
+        return FittedModel(
+            kind, fitted.get(kind), abstain, sessions, training.num_rows, found, measured(of_kind, cost_bp)
         )
-        SELECT session, minute, ticker, source, {", ".join([*MEASURED, *NAMES])}, obtainable_return, close_return,
-            (ln(1 + close_return) - avg(ln(1 + close_return)) OVER (PARTITION BY session, minute)) / sig
-                AS neutral_forward,
-            {LABEL} AS label
-        FROM {{features}} JOIN outcome USING (session, ticker, minute)
-        WHERE close_return IS NOT NULL AND n_cmid IS NOT NULL
-        """,
-        bars=bars,
-        features=features,
-    ).select(*LABELLED.columns.names)
+
+    return tuple(model(kind) for kind in kinds)
 
 
-def fit(spark: SparkSession, training: pa.Table, cost_bp: float) -> Fit | None:
-    """Fit a linear model of the label and a logistic calibration of its score; None where there is too little to do so.
+def _sessions(training: pa.Table) -> list[date]:
+    sessions: list[Any] = training["session"].unique().to_pylist()
+    return sorted(sessions)
 
-    training: rows TRAINING_SET of the sessions it may learn from. The calibration is fitted to forecasts of the last
-    session by a model of those before; with a single session, of its last third by a model of what came earlier. The
-    linear model of the result is then fitted to all of it: label and penalty are the same, so a score still means what
-    it meant to the calibration. Too little: no two tickers to tell apart, or in the part held out
-    no profit, or nothing but profits.
-    """
-    learnt, held = held_out(training)
-    graded = held.filter(pc.is_valid(held["obtainable_return"]))
-    if len(learnt["label"].unique()) < 2 or len(_profitable(graded, cost_bp).unique()) < 2:
+
+def _fits(kinds: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(FITTED_OF[kind] for kind in kinds if kind in FITTED_OF))
+
+
+def _outcomes(training: pa.Table, predictions: pa.Table, kinds: Sequence[str]) -> pd.DataFrame:
+    """The newest sessions' outcomes, with the scores of the kinds where there was a forecast."""
+    newest = pa.array(_sessions(training)[-CALIBRATION_SESSIONS:], pa.date32())
+    outcomes = training.select([*_KEY, *_OUTCOME]).filter(pc.is_in(training["session"], newest)).to_pandas()
+    made = predictions.select([*_KEY, *(f"score_{kind}" for kind in kinds)]).to_pandas()
+    return outcomes.merge(made, on=list(_KEY), how="left")
+
+
+def _held_forecasts(
+    spark: SparkSession, training: pa.Table, kinds: Sequence[str], cost_bp: float, seed: int
+) -> pd.DataFrame:
+    """Forecasts of what is held out, by models of the rest."""
+    if not training.num_rows:
+        return _outcomes(training, PREDICTIONS.empty(), kinds)
+    chosen = held_out(training.select(["session", "minute"]).to_pandas())
+    learnt, held = (training.filter(pa.array(part)) for part in chosen)
+    fits = {kind: _pipeline(spark, learnt, kind, seed) for kind in _fits(kinds)}
+    stages = {kind: None if pipeline is None else pipeline.stages[-1] for kind, pipeline in fits.items()}
+    models = [Model(kind, "held out", stages.get(FITTED_OF.get(kind, "")), cost_bp) for kind in kinds]
+    made = scores(models, frame(spark, held.select(READ))).select(*_KEY, *(f"score_{kind}" for kind in kinds))
+    return _outcomes(held, made.toArrow(), kinds)
+
+
+def _of_kind(forecasts: pd.DataFrame, kind: str) -> pd.DataFrame:
+    made = forecasts.rename(columns={f"score_{kind}": "score"})
+    return made.loc[made["score"].notna(), ["session", "minute", "score", *_OUTCOME]]
+
+
+def _pipeline(spark: SparkSession, training: pa.Table, kind: str, seed: int) -> PipelineModel | None:
+    """Fitted to the rows; None where nothing tells their labels apart."""
+    if len(training[TARGET].unique()) < 2:
         return None
-    forecasts = _forecasts(spark, _linear(spark, learnt), held)
-    stages = [_assembler(), _linear(spark, training), _score_vector(), _calibration(spark, forecasts, cost_bp)]
-    sessions = tuple(_distinct(training["session"]))
-    return Fit(PipelineModel(stages), sessions, training.num_rows, _measured(spark, forecasts, cost_bp))
+    regression = _regression(kind, training.num_rows, seed).setFeaturesCol(VALUES).setLabelCol(TARGET)
+    return PipelineModel([assembler(), regression.fit(_examples(spark, training))])
 
 
-def with_values(features: DataFrame) -> DataFrame:
-    """Features as the pipeline takes them: a missing one is 0, the mean of its minute."""
-    return features.fillna(0.0, subset=NAMES)
+def _regression(kind: str, rows: int, seed: int) -> Any:
+    if kind == "boosted":
+        return GBTRegressor(maxIter=TREES, maxDepth=DEPTH, seed=seed)
+    if kind == "forest":
+        return RandomForestRegressor(numTrees=TREES, maxDepth=DEPTH, seed=seed)
+    return LinearRegression(regParam=RIDGE / rows, elasticNetParam=0.0, standardization=False, solver="normal")
 
 
-def held_out(training: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """What is learnt from, and what this is tried on: the last session, or the last third of the only one."""
-    sessions = _distinct(training["session"])
-    if len(sessions) < 2:
-        return _split(training, 2 / 3)
-    last = pc.equal(training["session"], pa.scalar(sessions[-1], pa.date32()))
-    return training.filter(pc.invert(last)), training.filter(last)
+def _examples(spark: SparkSession, training: pa.Table) -> DataFrame:
+    """The rows as MLlib reads them. A missing feature is 0, the mean of its minute."""
 
+    def parts() -> Iterator[DataFrame]:
+        for first in range(0, training.num_rows, PART_ROWS):
+            part = training.slice(first, PART_ROWS)
+            values = np.column_stack([part[name].to_numpy() for name in NAMES])
+            # Half the bytes; the features are within ±3, so that 7 digits are left.
+            numbers = pa.array(np.where(np.isnan(values), 0.0, values).astype(np.float32).ravel())
+            lists: Any = pa.FixedSizeListArray.from_arrays(numbers, len(NAMES)).cast(pa.list_(pa.float32()))
+            yield frame(spark, pa.Table.from_arrays([lists, part[TARGET]], [VALUES, TARGET]))
 
-def _split(rows: pa.Table, share: float) -> tuple[pa.Table, pa.Table]:
-    """The first `share` of the minutes, and the rest, with the horizon left out between them."""
-    minutes = _distinct(rows["minute"])
-    if not minutes:
-        return rows, rows
-    first = minutes[int(len(minutes) * share)]
-    # What a row of the first part turned out to be worth is known five minutes after it.
-    known = pc.less_equal(rows["minute"], first - HORIZON)
-    return rows.filter(known), rows.filter(pc.greater_equal(rows["minute"], first))
-
-
-def _distinct(column: Any) -> list[Any]:
-    return sorted(column.unique().to_pylist())
-
-
-def _assembler() -> VectorAssembler:
-    return VectorAssembler(inputCols=NAMES, outputCol="features")
-
-
-def _score_vector() -> VectorAssembler:
-    return VectorAssembler(inputCols=["score"], outputCol="score_vector")
-
-
-def _linear(spark: SparkSession, training: pa.Table) -> Any:
-    assembled = _assembler().transform(with_values(frame(spark, training.select([*NAMES, TARGET]))))
-    return LinearRegression(
-        featuresCol="features",
-        labelCol=TARGET,
-        predictionCol="score",
-        regParam=RIDGE / training.num_rows,
-        elasticNetParam=0.0,
-        standardization=False,
-        solver="normal",
-    ).fit(assembled)
-
-
-def _forecasts(spark: SparkSession, linear: Any, held: pa.Table) -> pa.Table:
-    scored = linear.transform(_assembler().transform(with_values(frame(spark, held))))
-    return scored.select("session", "minute", "ticker", "score", "obtainable_return", "close_return").toArrow()
-
-
-def _calibration(spark: SparkSession, forecasts: pa.Table, cost_bp: float) -> Any:
-    graded = forecasts.filter(pc.is_valid(forecasts["obtainable_return"]))
-    table = graded.select(["score"]).append_column("profitable", _profitable(graded, cost_bp))
-    return LogisticRegression(featuresCol="score_vector", labelCol="profitable", probabilityCol="probability").fit(
-        _score_vector().transform(frame(spark, table))
-    )
-
-
-def _profitable(graded: pa.Table, cost_bp: float) -> Any:
-    return pa.array((graded["obtainable_return"].to_numpy() > profitable_above(cost_bp)).astype(float))
-
-
-def _measured(spark: SparkSession, forecasts: pa.Table, cost_bp: float) -> Measured:
-    rows = forecasts.to_pandas()
-    excess = rows["close_return"] - rows.groupby("minute")["close_return"].transform("mean")
-    of_model, of_base_rate = _brier_scores(spark, forecasts, cost_bp)
-    return Measured(
-        session=rows["session"].max(),
-        ic_close=rank_ic(rows, "score", "close_return"),
-        ic_obtainable=rank_ic(rows, "score", "obtainable_return"),
-        brier=of_model,
-        brier_base_rate=of_base_rate,
-        expected_return_per_score=slope(rows["score"].to_numpy(), excess.to_numpy()),
-    )
-
-
-def _brier_scores(spark: SparkSession, forecasts: pa.Table, cost_bp: float) -> tuple[float | None, float | None]:
-    """Of the calibrated probability and the base rate, both learnt from the first half and measured on the second."""
-    earlier, later = _split(forecasts.filter(pc.is_valid(forecasts["obtainable_return"])), 1 / 2)
-    if not earlier.num_rows or not later.num_rows:
-        return None, None
-    asked = _score_vector().transform(frame(spark, later.select(["score"])))
-    answered = _calibration(spark, earlier, cost_bp).transform(asked).select(probability_of_profit().alias("p"))
-    happened = _profitable(later, cost_bp).to_numpy()
-    base_rate = np.full(later.num_rows, pc.mean(_profitable(earlier, cost_bp)).as_py())
-    return brier(answered.toArrow()["p"].to_numpy(), happened), brier(base_rate, happened)
-
-
-def probability_of_profit() -> Any:
-    """The column of the probability that the forecast pays, from the pipeline's vector of both outcomes."""
-    return F.element_at(vector_to_array(F.col("probability")), 2)
+    joined = reduce(DataFrame.unionAll, parts()).coalesce(PARTITIONS)
+    return joined.select(array_to_vector(F.col(VALUES).cast("array<double>")).alias(VALUES), TARGET)

@@ -10,17 +10,18 @@ from pyspark.sql import SparkSession
 from stockpick_assets.core.answers import Request
 from stockpick_assets.core.closings import parse_closings
 from stockpick_assets.core.expected import answers
+from stockpick_assets.core.factors import aligned
 from stockpick_assets.core.grading import scores
 from stockpick_assets.core.market_hours import MINUTE, Session, session_on
 from stockpick_assets.core.messages import parse_message, with_messages
 from stockpick_assets.core.ranking import picks
-from stockpick_assets.core.schemas import PREDICTIONS
+from stockpick_assets.core.schemas import FACTORS, PREDICTIONS
 from stockpick_assets.core.universe import Universe
 from stockpick_assets.relay import complete_minutes
 from stockpick_assets.resources.simulated import SimulatedExchange
 from stockpick_assets.spark.features import COMPUTED, features
 from stockpick_assets.spark.frames import frame, rows
-from stockpick_assets.spark.scoring import NO_BAR, Model, predict
+from stockpick_assets.spark.scoring import NO_BAR, Model, SessionModels, predict
 from stockpick_assets.spark.training import LABELLED, fit, training_rows
 
 LEARNT, ASKED = session_on(date(2026, 4, 17)), session_on(date(2026, 4, 20))
@@ -48,10 +49,12 @@ def flow(spark: SparkSession) -> dict[str, pa.Table]:
     made = {
         session: rows(features(spark, frame(spark, table), session.open), COMPUTED) for session, table in known.items()
     }
-    learnt = training_rows(spark, frame(spark, made[LEARNT]), frame(spark, known[LEARNT]))
-    model = fit(spark, rows(learnt, LABELLED), 2.0)
-    assert model is not None
-    predicted = rows(predict(Model(model.pipeline, "v1", 0.003), frame(spark, made[ASKED])), PREDICTIONS)
+    nothing_known = aligned(FACTORS.empty(), [LEARNT.date], TICKERS)
+    learnt = training_rows(spark, frame(spark, made[LEARNT]), frame(spark, known[LEARNT]), frame(spark, nothing_known))
+    (fitted,) = fit(spark, rows(learnt, LABELLED), PREDICTIONS.empty(), ["linear"], 2.0, 7)
+    assert fitted.pipeline is not None and fitted.worth is not None
+    model = Model("linear", "v1", fitted.pipeline.stages[-1], 2.0, fitted.worth.coefficients, 0.003, 0.001)
+    predicted = rows(predict(SessionModels(model, (model,)), frame(spark, made[ASKED])), PREDICTIONS)
     both = pa.concat_tables(known.values())
     span = (ASKED, ASKED.open, ASKED.open + (MINUTES - 1) * MINUTE, TICKERS)
     picked = with_messages(
