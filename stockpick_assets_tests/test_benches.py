@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
@@ -149,3 +150,18 @@ def test_the_last_line_is_the_figures_and_the_load(bench: Any, capsys: pytest.Ca
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert figures.pop("load") >= 0
     assert figures == {"run_s": 1.23, "runs": 3, "storage": "sqlite"}
+
+
+def test_numpys_ridge_is_what_mllib_is_measured_against(bench: Any) -> None:
+    """On so many rows that the penalty is nothing, a label that is made of two features is found."""
+    training_bench = bench("training")
+    training = training_bench.training_set(40_000)
+    assert training.num_rows == 40_000 and len(set(training["session"].to_pylist())) == 2
+    names: list[str] = training_bench.NAMES
+    first, last = (training[name].to_numpy() for name in (names[0], names[-1]))
+    index = training.column_names.index("label")
+    made = training.set_column(index, "label", pa.array(0.5 + 3 * first - last))
+    coefficients = training_bench.ridge(made)
+    assert coefficients[[0, -2, -1]] == pytest.approx([3, -1, 0.5], rel=0.03)
+    assert abs(coefficients[1:-2]).max() < 0.03
+    assert training_bench.forecasts(training).num_rows == 40_000
