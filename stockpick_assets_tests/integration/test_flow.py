@@ -15,7 +15,7 @@ from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.due import DueMinutes
 from stockpick_assets.core.market_hours import MINUTE, sessions_until
 from stockpick_assets.core.messages import parse_message
-from stockpick_assets.core.schemas import RAW_PRICES
+from stockpick_assets.core.schemas import DEFAULT_KINDS, RAW_PRICES
 from stockpick_assets.definitions import build_definitions, build_flow
 from stockpick_assets.jobs import FLOW, LIVE, RECOMPUTE
 from stockpick_assets.resources.now import Now
@@ -95,11 +95,10 @@ def test_the_first_session_abstains_because_it_has_no_model_and_the_next_ones_do
 
 def test_a_model_learnt_from_earlier_sessions_only(market: Market) -> None:
     models = market.table("return_model").to_pylist()
-    assert [(row["session"], row["training_sessions"]) for row in models] == [
-        (NEXT.date, [HISTORY.date]),
-        (LIVE_SESSION.date, [HISTORY.date, NEXT.date]),
+    assert [(row["session"], row["kind"], row["training_sessions"], row["ic_sessions"]) for row in models] == [
+        *((NEXT.date, kind, [HISTORY.date], [HISTORY.date]) for kind in sorted(DEFAULT_KINDS)),
+        *((LIVE_SESSION.date, kind, [HISTORY.date, NEXT.date], [NEXT.date]) for kind in sorted(DEFAULT_KINDS)),
     ]
-    assert models[1]["ic_sessions"] == [NEXT.date]
 
 
 def test_every_minute_is_ranked_without_a_gap_and_says_what_is_simulated(market: Market) -> None:
