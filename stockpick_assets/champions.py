@@ -1,0 +1,50 @@
+"""The log of champions in the store: who is champion is read from it, and decisions are appended to it.
+
+What does not belong here: how a champion is decided (core/registry.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+
+import pyarrow as pa
+
+from stockpick_assets.core.registry import Decision, champion, decided
+from stockpick_assets.core.schemas import CHAMPIONS, PERFORMANCE, TABLES
+from stockpick_assets.store import Store, TableMissing, versions_read
+
+
+def champion_of(store: Store, session: date, kinds: Sequence[str]) -> Decision:
+    """The decision that holds for the session. Raises StoreError."""
+    return champion(rows_or_none(store, CHAMPIONS.name), session, kinds)
+
+
+def decide(
+    store: Store, session: date, kinds: Sequence[str], now: datetime, metadata: Mapping[str, str]
+) -> Decision | None:
+    """Append the rule's decision for the session where it makes one, and return it: None where the champion stays.
+
+    Called again for the same session it makes none. now: wall time. metadata: kept with the commit. Raises
+    CommitRefused where another decision came between, after which it may be called again, and StoreError.
+    """
+    champions = rows_or_none(store, CHAMPIONS.name)
+    decision = decided(champions, rows_or_none(store, PERFORMANCE.name), session, kinds, now)
+    if decision is not None:
+        append(store, decision, champions, metadata)
+    return decision
+
+
+def append(store: Store, decision: Decision, champions: pa.Table, metadata: Mapping[str, str]) -> int:
+    """Append a decision that was made on the rows `champions`; the table's version then.
+
+    Raises CommitRefused where the log has had another decision since, and StoreError.
+    """
+    after = versions_read(champions).get(CHAMPIONS.name, 0)
+    return store.append(CHAMPIONS.name, decision.rows(store.source), metadata, after)
+
+
+def rows_or_none(store: Store, name: str) -> pa.Table:
+    """Every row of a table; none where it has not been written. Raises StoreError."""
+    try:
+        return store.read(name)
+    except TableMissing:
+        return TABLES[name].empty()
