@@ -1,4 +1,5 @@
-"""The `stockpick` command. A module of this package adds a command by holding a function under `@click.command()`.
+"""The `stockpick` command. A module of this package adds a command by holding a function under `@click.command()`,
+or several with one name by one under `@click.group()`.
 
 A module is imported when its command is used, and read as text for the list of commands: `stockpick --help` takes a
 fraction of a second, whatever the commands need. What belongs here is what a person types and sees; what is done is
@@ -48,7 +49,8 @@ def _commands() -> Iterator[_NamedCommand]:
     for path in Path(__file__).parent.glob("*.py"):
         for function in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(function, ast.FunctionDef) and any(
-                ast.unparse(decorator).startswith("click.command") for decorator in function.decorator_list
+                ast.unparse(decorator).startswith(("click.command", "click.group"))
+                for decorator in function.decorator_list
             ):
                 yield _NamedCommand(path.stem, function)
 

@@ -1,11 +1,11 @@
 """How `stockpick status` looks: for people, and as JSON."""
 
-from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import click
 
+from stockpick_assets.cli.columns import aligned
 from stockpick_assets.core.market_hours import minute_label
 from stockpick_assets.latency import Latency
 from stockpick_assets.services.status import Status, TableStatus
@@ -50,7 +50,7 @@ def as_text(status: Status) -> str:
         rest.append(("newest live minute", _stages(status.latency)))
     elif status.latency_problem:
         rest.append(("newest live minute", status.latency_problem))
-    return "\n\n".join(_aligned(rows) for rows in (services, tables, rest))
+    return "\n\n".join(aligned(rows) for rows in (services, tables, rest))
 
 
 def _stages(latency: Latency) -> str:
@@ -70,12 +70,3 @@ def _content(table: TableStatus) -> tuple[str, str]:
 
 def _label(newest: datetime | date) -> str:
     return f"{minute_label(newest)} New York" if isinstance(newest, datetime) else newest.isoformat()
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(len(click.unstyle(cell)) for cell in column) for column in zip(*rows, strict=True)]
-    padded = [
-        [cell + " " * (width - len(click.unstyle(cell))) for cell, width in zip(row, widths, strict=True)]
-        for row in rows
-    ]
-    return "\n".join("  ".join(row).rstrip() for row in padded)

@@ -30,7 +30,7 @@ def test_the_list_of_commands_imports_nothing_heavy(tmp_path: Path) -> None:
     )
     listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
     assert listed.stdout.splitlines()[-1] == "[]"
-    for command in ("up", "down", "status", "clean"):
+    for command in ("up", "down", "status", "clean", "model"):
         assert f"\n  {command} " in listed.stdout
 
 
