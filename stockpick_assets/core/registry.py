@@ -15,12 +15,13 @@ import numpy as np
 import pyarrow as pa
 
 from stockpick_assets.core.errors import StockpickError
-from stockpick_assets.core.schemas import CHAMPIONS, FEATURE_ROWS, KINDS
+from stockpick_assets.core.feature_set import FEATURES
+from stockpick_assets.core.schemas import CHAMPIONS, KINDS
 
 FIRST = "average"
 NAIVE = "naive"
 RULE, PERSON, DEFAULT = "rule", "person", "default"
-FITS_NOTHING = ("reversal", "average")  # their rows need name no folder
+NAMES = [feature.name for feature in FEATURES]
 
 # A challenger must be better by more than a difference that means nothing, and by more than differences vary. Of three
 # kinds of equal skill (IC .012 a session, deviation .006, correlation .7), in 20 times 250 sessions, the champion
@@ -116,7 +117,7 @@ def promote(what: str, models: pa.Table, session: date, kinds: Sequence[str], no
     """A person's decision for a kind, or for one version, from `session` on.
 
     models: rows RETURN_MODEL. Raises RegistryError for a kind that is not fitted, and for a version that there is not,
-    that was fitted for a later session, that has no model, or that needs features there are no longer.
+    that was fitted for a later session, that has no model, or that was fitted to other features than today's.
     """
     if what in kinds:
         return Decision(session, what, None, now, PERSON, reason)
@@ -145,7 +146,7 @@ def rollback(
     """A person's decision that undoes the newest one: the version used before it, pinned, from `session` on.
 
     That is the version of the newest session before the present champion's first that had another model. Raises
-    RegistryError where there is none, and where it needs features there are no longer.
+    RegistryError where there is none, and where it was fitted to other features than today's.
     """
     present = champion(champions, session, kinds)
     days: set[Any] = set(models["session"].to_pylist())
@@ -164,17 +165,17 @@ def _pinned(row: Mapping[str, Any], session: date, now: datetime, reason: str) -
     version = row["version"]
     if not _has_model(row):
         raise RegistryError(f"version {version} has no model: {row['abstain']}. Choose one that has")
-    lacking = sorted(set(row["features"] or ()) - set(FEATURE_ROWS.columns.names))
-    if lacking:
+    if row["path"] is not None and row["features"] != NAMES:
+        other = sorted({*row["features"]} ^ {*NAMES}) or ["in another order"]
         raise RegistryError(
-            f"version {version} was fitted to {', '.join(lacking)}, which the feature table no longer has; choose a "
-            "version fitted since, or run the stockpick that fitted it"
+            f"version {version} was fitted to other features than those of today; they differ in {', '.join(other)}. "
+            "Choose a version fitted since, or run the stockpick that fitted it"
         )
     return Decision(session, row["kind"], version, now, PERSON, reason)
 
 
 def _has_model(row: Mapping[str, Any]) -> bool:
-    return row["path"] is not None or row["kind"] in FITS_NOTHING
+    return row["path"] is not None or row["kind"] == "reversal"
 
 
 def _obtainable_ics(performance: pa.Table, first: date, before: date) -> dict[str, dict[date, float]]:

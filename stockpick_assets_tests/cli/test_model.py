@@ -95,7 +95,7 @@ def test_a_models_manifest_is_shown_with_why_it_is_champion(store: Store, run: R
     told = dict(line.split("  ", 1) for line in shown.splitlines()[2:])
     assert told["champion of"].strip() == "2026-11-20"
     assert told["why champion"].strip() == "decided by the rule from 2026-11-20 on:"
-    assert told["features"].strip() == "n_cmid, e1"
+    assert told["features"].strip().startswith("n_cmid, n_bar, ")
     assert told["fitted_at"].strip() == "2026-11-20 22:00 UTC"
     assert told["ic_sessions"].strip() == f"2 sessions, {DAYS[0]} to {DAYS[1]}"
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from stockpick_assets.core.registry import (
     LEAST_SESSIONS,
+    NAMES,
     Decision,
     RegistryError,
     champion,
@@ -202,12 +203,19 @@ def test_a_promotion_that_cannot_be_says_why_and_what_to_do(what: str, said: str
         promote(what, models(DAYS[:5]), DAYS[3], KINDS, MADE_AT, "")
 
 
-def test_a_version_whose_features_there_are_no_longer_is_refused() -> None:
-    old = models(DAYS[:1], features=["n_cmid", "moon"])
-    with pytest.raises(RegistryError, match="was fitted to moon, which the feature table no longer has"):
+@pytest.mark.parametrize(
+    ("features", "differ"), [([*NAMES, "moon"], "moon"), (NAMES[1:], NAMES[0]), (NAMES[::-1], "in another order")]
+)
+def test_a_version_fitted_to_other_features_is_refused(features: list[str], differ: str) -> None:
+    old, said = models(DAYS[:1], features=features), f"was fitted to other features .*; they differ in {differ}"
+    with pytest.raises(RegistryError, match=said):
         promote(version("linear", DAYS[0]), old, DAYS[5], KINDS, MADE_AT, "")
-    with pytest.raises(RegistryError, match="was fitted to moon"):
+    with pytest.raises(RegistryError, match=said):
         rollback(champions(decision(DAYS[1], "linear")), old, DAYS[5], KINDS, MADE_AT, "")
+
+
+def test_a_version_that_fits_nothing_needs_no_features() -> None:
+    assert promote(version("reversal", DAYS[0]), models(DAYS[:1], features=[]), DAYS[5], KINDS, MADE_AT, "").version
 
 
 def test_a_version_that_has_no_model_is_refused() -> None:
