@@ -4,16 +4,19 @@ Time is New York wall time without a zone on a UTC scale, so that a browser anyw
 Okabe and Ito's (2008), which people with any common colour vision tell apart; each has a second mark beside it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeVar
 
 import altair as alt
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from stockpick_assets.core.market_hours import MINUTE, NEW_YORK
+from stockpick_assets.core.registry import NAIVE
 from streamlit_app.rows import Run, new_york
 
 Channel = TypeVar("Channel", alt.Shape, alt.Color, alt.Fill)
@@ -44,6 +47,17 @@ REASON_COLOURS = {
     "pending": BLUE,
     "no_row": YELLOW,
 }
+# At least 3 to 1 against a white and against a dark page; that of average is the line's.
+KIND_COLOURS = {"linear": VERMILION, "reversal": GREEN, "boosted": PURPLE, "forest": "#8C6D1F"}
+KIND_SHAPES = {
+    "average": "circle",
+    "linear": "square",
+    "reversal": "triangle-up",
+    "boosted": "diamond",
+    "forest": "triangle-down",
+    NAIVE: "cross",
+}
+ROLE_SIZES = {"champion": 110, "challenger": 40, "baseline": 40}
 GRADES = ("came true", "did not", "not graded")
 TOP = 5
 ROW, AXIS_HEIGHT = 22, 50  # of a reason and of the time axis, px
@@ -76,12 +90,12 @@ class Panel:
     @property
     def line(self) -> str:
         """The colour of a line: at least 3 to 1 against the theme's background."""
-        return BLUE if self.theme == "light" else SKY
+        return _line(self.theme)
 
     @property
     def ink(self) -> str:
         """The colour of what is neither good nor bad."""
-        return "#444444" if self.theme == "light" else "#CCCCCC"
+        return _ink(self.theme)
 
     def rule(self) -> list[alt.Chart]:
         """The rule at the minute that a link fixed."""
@@ -172,11 +186,124 @@ def gaps(panel: Panel, runs: Sequence[Run]) -> alt.LayerChart | alt.FacetChart:
     return alt.layer(bars, *panel.rule()).properties(height=AXIS_HEIGHT + ROW * len(reasons))
 
 
+def reliability(theme: Theme, bins: pa.Table) -> alt.LayerChart | alt.FacetChart:
+    """What came true against what was said, in per cent; on the diagonal a probability keeps its word.
+
+    bins: p_profit, paid and forecasts, whose number is the size of the point.
+    """
+    values = np.concatenate([bins["p_profit"].to_numpy(), bins["paid"].to_numpy()])
+    ends = [math.floor(values.min() - 1), math.ceil(values.max() + 1)]
+    scale = alt.Scale(domain=ends, nice=False)
+    x = alt.X("p_profit:Q", title="p_profit that was said, %", scale=scale)
+    y = alt.Y("paid:Q", title="came true, %", scale=scale)
+    diagonal = alt.Chart(pa.table({"p_profit": ends, "paid": ends})).mark_line(color=_ink(theme), strokeDash=[4, 3])
+    points = alt.Chart(bins).mark_circle(color=_line(theme), opacity=1)
+    return alt.layer(
+        diagonal.encode(x=x, y=y),
+        points.encode(
+            x=x,
+            y=y,
+            size=alt.Size("forecasts:Q", scale=alt.Scale(domainMin=0, rangeMax=400), legend=None),
+            tooltip=[
+                alt.Tooltip("p_profit:Q", title="said, %", format=".1f"),
+                alt.Tooltip("paid:Q", title="came true, %", format=".1f"),
+                alt.Tooltip("forecasts:Q", title="forecasts", format=","),
+            ],
+        ),
+    ).properties(height=300)
+
+
+def ics(theme: Theme, points: pa.Table) -> dict[str, alt.LayerChart | alt.FacetChart]:
+    """A panel for each label, all of one scale: the IC of each session, with one standard error to both sides.
+
+    points: session, label, ic, low and high.
+    """
+    ends = [min(0.0, float(points["low"].to_numpy().min())), max(0.0, float(points["high"].to_numpy().max()))]
+    panels: dict[str, alt.LayerChart | alt.FacetChart] = {}
+    labels: Any = points["label"]
+    for label in labels.unique().to_pylist():
+        rows = alt.Chart(points.filter(pc.equal(labels, pa.scalar(label)))).encode(x=_sessions())
+        y = alt.Y("ic:Q", title="rank IC", scale=alt.Scale(domain=ends))
+        panels[label] = alt.layer(
+            _zero(theme),
+            rows.mark_rule(color=_line(theme)).encode(y=alt.Y("low:Q", title="rank IC"), y2="high:Q"),
+            rows.mark_point(color=_line(theme), filled=True, size=50, opacity=1).encode(
+                y=y, tooltip=["session:O", alt.Tooltip("ic:Q", title="rank IC", format=".4f")]
+            ),
+        ).properties(height=220)
+    return panels
+
+
+def top_returns(theme: Theme, points: pa.Table) -> alt.LayerChart | alt.FacetChart:
+    """Mean return of the top picks of each session in basis points, before and after cost.
+
+    points: session, cost and bp.
+    """
+    costs = sorted(set(map(str, points["cost"].to_pylist())), reverse=True)
+    line = (
+        alt.Chart(points)
+        .mark_line(point=alt.OverlayMarkDef(size=50, filled=True), strokeWidth=1.5)
+        .encode(
+            x=_sessions(),
+            y=alt.Y("bp:Q", title="basis points a pick"),
+            color=alt.Color(
+                "cost:N", scale=alt.Scale(domain=costs, range=[_line(theme), _loss(theme)]), legend=_below(None)
+            ),
+            strokeDash=alt.StrokeDash("cost:N", scale=alt.Scale(domain=costs, range=[[1, 0], [4, 3]])),
+            tooltip=["session:O", "cost:N", alt.Tooltip("bp:Q", title="bp", format="+.2f")],
+        )
+    )
+    return alt.layer(_zero(theme), line).properties(height=220)
+
+
+def ics_of_kinds(theme: Theme, points: pa.Table) -> alt.LayerChart | alt.FacetChart:
+    """Obtainable IC of every kind of model by session, and of naive; the champion's points are the large ones.
+
+    points: session, kind, ic and role.
+    """
+    kinds = [kind for kind in KIND_SHAPES if kind in points["kind"].to_pylist()]
+    colours = [_ink(theme) if kind == NAIVE else KIND_COLOURS.get(kind, _line(theme)) for kind in kinds]
+    colour = alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=colours), legend=_below(None))
+    base = alt.Chart(points).encode(x=_sessions(), y=alt.Y("ic:Q", title="obtainable rank IC"), color=colour)
+    marks = base.mark_point(filled=True, opacity=1).encode(
+        shape=alt.Shape(
+            "kind:N", scale=alt.Scale(domain=kinds, range=[KIND_SHAPES[kind] for kind in kinds]), legend=_below(None)
+        ),
+        size=alt.Size("role:N", scale=alt.Scale(domain=list(ROLE_SIZES), range=[*ROLE_SIZES.values()]), legend=None),
+        tooltip=["session:O", "kind:N", "role:N", alt.Tooltip("ic:Q", title="obtainable IC", format=".4f")],
+    )
+    return alt.layer(_zero(theme), base.mark_line(strokeWidth=1, opacity=0.6), marks).properties(height=300)
+
+
+def _sessions() -> alt.X:
+    return alt.X("session:O", title=None, axis=alt.Axis(labelExpr="slice(datum.value, 5)", labelOverlap=True))
+
+
+def _zero(theme: Theme) -> alt.Chart:
+    zero = alt.Chart(pa.table({"zero": [0.0]}))
+    return zero.mark_rule(strokeDash=[4, 3], color=_ink(theme)).encode(y="zero:Q")
+
+
+def _below(title: str | None) -> alt.Legend:
+    return alt.Legend(title=title, orient="bottom", symbolSize=60)
+
+
+def _line(theme: Theme) -> str:
+    return BLUE if theme == "light" else SKY
+
+
+def _loss(theme: Theme) -> str:
+    return VERMILION if theme == "light" else ORANGE
+
+
+def _ink(theme: Theme) -> str:
+    return "#444444" if theme == "light" else "#CCCCCC"
+
+
 def _graded(values: list[str], channel: type[Channel]) -> Channel:
-    return channel("grade:N", scale=alt.Scale(domain=list(GRADES), range=values), legend=_LEGEND)
-
-
-_LEGEND = alt.Legend(title=f"a top {TOP} pick that", orient="bottom", symbolSize=60)
+    return channel(
+        "grade:N", scale=alt.Scale(domain=list(GRADES), range=values), legend=_below(f"a top {TOP} pick that")
+    )
 
 
 def _y(field: str) -> alt.Y:

@@ -177,6 +177,20 @@ def rows(held: Mapping[str, Held], name: str, session: date | None) -> Rows | Mi
         return Missing(str(error), failed=True)
 
 
+def whole(name: str) -> Rows | Missing:
+    """Every row of a table that has few: some a session, or one a decision."""
+    source = settings().source
+    try:
+        held = _look_up(source, name)
+        if held.files:
+            return Rows(_whole(_store(), held.version, source, name), held.version)
+    except TableMissing:
+        pass
+    except StoreError as error:
+        return Missing(str(error), failed=True)
+    return Missing(f"{source}/{name} has no row yet", failed=False)
+
+
 def cost_bp(held: Mapping[str, Held], session: date) -> float:
     """The cost that the session's model was calibrated to, else the one that is set; basis points."""
     model = rows(held, "return_model", session)
@@ -216,6 +230,11 @@ def _rows(
     return _store.read(
         name, from_session=session, to_session=session, columns=columns, version=_version
     ).combine_chunks()
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _whole(_store: Store, version: int, source: str, name: str) -> pa.Table:
+    return _store.read(name, version=version).combine_chunks()
 
 
 @st.cache_resource(max_entries=4 * SESSIONS_OF_TRUST, show_spinner=False)

@@ -27,6 +27,7 @@ from stockpick_assets.store import Store
 
 ABSENT = "-"
 SESSIONS_LISTED = 5
+LONGEST_REASON = 300
 NO_REASON = "no reason was given"
 
 
@@ -81,7 +82,7 @@ class Registry:
         """Append a person's decision and say what it means."""
         append(self.store, decision, self.champions, {"code_version": __version__, "decided_by": decision.decided_by})
         click.echo(
-            f"champion from the session of {decision.session} on: {_named(decision)}. Earlier sessions keep theirs, "
+            f"champion from the session of {decision.session} on: {decision.choice}. Earlier sessions keep theirs, "
             "one that is open too."
         )
 
@@ -112,7 +113,7 @@ def list_models(sessions: int, as_json: bool) -> None:
     head = f"{registry.store.source.upper()} return_model, champion of the session of {registry.following}: "
     names = ("session", "kind", "version", "IC obtainable", "IC close", "sessions", "fitted, UTC", "champion", "")
     cells = [_cells(row, uses.get(row["version"], ())) for row in rows]
-    click.echo(f"{head}{_named(decision)}; {_why(decision)}\n\n{aligned([names, *cells])}")
+    click.echo(f"{head}{decision.choice}; {one_line(decision.why, LONGEST_REASON)}\n\n{aligned([names, *cells])}")
 
 
 @model.command()
@@ -133,9 +134,9 @@ def show(which: str | None, as_json: bool) -> None:
     known = {name: _text(value) for name, value in row.items() if name not in ("source", "version", "session")}
     lines = {"valid for": str(row["session"]), "champion of": _text(sessions)}
     if sessions:
-        lines["why champion"] = _why(decision)
+        lines["why champion"] = one_line(decision.why, LONGEST_REASON)
     else:
-        lines["champion instead"] = f"{_named(decision)}; {_why(decision)}"
+        lines["champion instead"] = f"{decision.choice}; {one_line(decision.why, LONGEST_REASON)}"
     head = f"{row['source'].upper()} return_model {row['version']}"
     click.echo(f"{head}\n\n{aligned(list((lines | known).items()))}")
 
@@ -179,27 +180,12 @@ def _row(registry: Registry, which: str | None) -> dict[str, Any]:
         raise StockpickError(f"{source}/return_model has no rows yet; `stockpick backfill` makes models") from None
     row = registry.used(session)
     if row is None:
-        wanted = _named(registry.decision(session))
+        wanted = registry.decision(session).choice
         raise StockpickError(
             f"{source}/return_model has no model for the session of {session}, whose champion is {wanted}; it holds "
             f"models of {_text(registry.sessions)}, which `stockpick model list` shows"
         )
     return row
-
-
-def _named(decision: Decision) -> str:
-    if decision.version:
-        return f"{decision.version} ({decision.kind}), pinned"
-    return f"{decision.kind}, each session the model fitted for it"
-
-
-def _why(decision: Decision) -> str:
-    if decision.decided_by == DEFAULT:
-        return decision.reason
-    return (
-        f"decided by {'the rule' if decision.decided_by == 'rule' else 'a person'} from {decision.session} on: "
-        f"{one_line(decision.reason, 200)}"
-    )
 
 
 def _fields(decision: Decision) -> dict[str, Any]:

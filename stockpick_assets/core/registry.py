@@ -50,6 +50,22 @@ class Decision:
     decided_by: str
     reason: str
 
+    @property
+    def choice(self) -> str:
+        """What is champion, in words."""
+        if self.version:
+            return f"{self.version} ({self.kind}), pinned"
+        return f"{self.kind}, each session the model fitted for it"
+
+    @property
+    def why(self) -> str:
+        """Who decided it and for what reason, in words."""
+        if self.decided_by == DEFAULT:
+            return self.reason
+        return (
+            f"decided by {'the rule' if self.decided_by == RULE else 'a person'} from {self.session} on: {self.reason}"
+        )
+
     def rows(self, source: str) -> pa.Table:
         """One row in the schema CHAMPIONS."""
         return pa.Table.from_pylist([asdict(self) | {"source": source}], schema=CHAMPIONS.columns)

@@ -1,0 +1,149 @@
+"""From rows of performance, models and decisions to what the Trust page shows: pure, Arrow in and out.
+
+What does not belong here: measuring (core/performance.py), reading (data.py), drawing (charts.py), or layout (views/).
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from stockpick_assets.core.registry import NAIVE, Decision, chosen
+from streamlit_app.rows import BASIS_POINTS, SESSIONS_NEEDED
+
+SESSIONS_SHOWN = 20
+SESSIONS_JUDGED = 10
+ERRORS = 2.0  # standard errors above zero that are skill
+BIN_POINTS = 2  # width of a bin of p_profit in the reliability diagram, in percentage points: they lie within ten
+OBTAINABLE, CLOSE = "obtainable", "close: not tradable"
+BEFORE_COST, AFTER_COST = "before cost", "after cost"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the champion is any good: skill, no skill, abstaining or too early, and the numbers that say so."""
+
+    word: str
+    because: str
+
+
+def verdict(performance: pa.Table, decision: Decision, models: pa.Table) -> Verdict:
+    """What may be said of the champion.
+
+    performance: rows PERFORMANCE. decision: the one that holds for the newest session of `models`, rows RETURN_MODEL.
+    """
+    ics = [
+        row["ic_obtainable"]
+        for row in sorted(performance.to_pylist(), key=lambda row: row["session"])
+        if row["kind"] == decision.kind and row["ic_obtainable"] is not None
+    ][-SESSIONS_JUDGED:]
+    reason = _abstains(decision, models)
+    if len(ics) < SESSIONS_NEEDED:
+        measured = f"{len(ics)} of the {SESSIONS_NEEDED} sessions that it takes have been measured"
+        return Verdict("too early", f"{measured}; the model abstains: {reason}" if reason else measured)
+    mean, threshold = float(np.mean(ics)), ERRORS * float(np.std(ics, ddof=1)) / len(ics) ** 0.5
+    skilled = mean > threshold
+    numbers = (
+        f"the obtainable IC over {len(ics)} sessions is {mean:.4f}, "
+        f"{'more than' if skilled else 'and skill is more than'} {threshold:.4f} ({ERRORS:g} standard errors)"
+    )
+    if reason:
+        return Verdict("abstaining", f"{reason}; {numbers}")
+    return Verdict("skill" if skilled else "no skill", numbers)
+
+
+def newest(performance: pa.Table) -> list[dict[str, Any]]:
+    """The rows of the newest 20 sessions, by session and kind."""
+    days: set[Any] = set(performance["session"].to_pylist())
+    shown = sorted(days)[-SESSIONS_SHOWN:]
+    rows = [row for row in performance.to_pylist() if row["session"] in shown]
+    return sorted(rows, key=lambda row: (row["session"], row["kind"]))
+
+
+def extent(sessions: int, forecasts: int | None = None) -> str:
+    """How much a figure rests on, and that it is too early where it is less than five sessions."""
+    said = f"{sessions} session{'' if sessions == 1 else 's'}"
+    said += "" if forecasts is None else f", {forecasts:,} forecasts"
+    return said if sessions >= SESSIONS_NEEDED else f"too early: {said}"
+
+
+def reliability(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The champions' forecasts pooled by p_profit: columns p_profit and paid in per cent, and forecasts, ascending."""
+    bins: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+    for row in rows:
+        lists = (row[f"reliability_{name}"] or () for name in ("p", "paid", "count"))
+        for p_profit, paid, count in zip(*lists, strict=True):
+            pooled = bins[int(100 * p_profit // BIN_POINTS)]
+            pooled[0] += count * p_profit
+            pooled[1] += count * paid
+            pooled[2] += count
+    pooled = [(100 * p / count, 100 * paid / count, int(count)) for _, (p, paid, count) in sorted(bins.items())]
+    columns = pa.schema({"p_profit": pa.float64(), "paid": pa.float64(), "forecasts": pa.int64()})
+    return pa.Table.from_pylist([dict(zip(columns.names, row, strict=True)) for row in pooled], schema=columns)
+
+
+def brier_words(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """The mean Brier scores of the sessions that have all three; None where there are fewer than five of them."""
+    names = ("brier", "brier_base_rate", "brier_volatility")
+    known = [[row[name] for name in names] for row in rows if None not in (row[name] for name in names)]
+    if len(known) < SESSIONS_NEEDED:
+        return None
+    own, base, volatility = np.mean(known, axis=0)
+    return (
+        f"Brier score {own:.4f}, of the base rate {base:.4f}, of volatility alone {volatility:.4f} "
+        f"(lower is better; {len(known)} sessions)"
+    )
+
+
+def ics(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """The champions' ICs by session and label: columns session (text), label, ic, low and high, one error from it."""
+    points: list[dict[str, Any]] = []
+    for row in rows:
+        for label, name in ((OBTAINABLE, "ic_obtainable"), (CLOSE, "ic_close")):
+            ic, error = row[name], row[f"{name}_error"] or 0.0
+            if ic is not None:
+                ends = {"ic": ic, "low": ic - error, "high": ic + error}
+                points.append({"session": row["session"].isoformat(), "label": label, **ends})
+    return _table(points, session=pa.string(), label=pa.string(), ic=pa.float64(), low=pa.float64(), high=pa.float64())
+
+
+def top_returns(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Mean return of the champions' top picks: columns session (text), cost (before or after it) and bp."""
+    points = [
+        {"session": row["session"].isoformat(), "cost": cost, "bp": row[name] * BASIS_POINTS}
+        for row in rows
+        for cost, name in ((BEFORE_COST, "top_return"), (AFTER_COST, "top_return_after_cost"))
+        if row[name] is not None
+    ]
+    return _table(points, session=pa.string(), cost=pa.string(), bp=pa.float64())
+
+
+def ics_of_kinds(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Obtainable IC of every kind by session: columns session (text), kind, ic and role.
+
+    role: champion, challenger, or baseline, which naive is.
+    """
+    points = [
+        {
+            "session": row["session"].isoformat(),
+            "kind": row["kind"],
+            "ic": row["ic_obtainable"],
+            "role": "champion" if row["champion"] else "baseline" if row["kind"] == NAIVE else "challenger",
+        }
+        for row in rows
+        if row["ic_obtainable"] is not None
+    ]
+    return _table(points, session=pa.string(), kind=pa.string(), ic=pa.float64(), role=pa.string())
+
+
+def _abstains(decision: Decision, models: pa.Table) -> str | None:
+    days: set[Any] = set(models["session"].to_pylist())
+    row = chosen(models, decision, max(days)) if days else None
+    return row["abstain"] if row else None
+
+
+def _table(points: Sequence[Mapping[str, Any]], **columns: pa.DataType) -> pa.Table:
+    return pa.Table.from_pylist([dict(point) for point in points], schema=pa.schema(columns))
