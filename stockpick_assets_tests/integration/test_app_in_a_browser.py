@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from stockpick_assets.services.process import free_ports
 from stockpick_assets_tests.streamlit_app.market import Market
+from stockpick_assets_tests.streamlit_app.test_trust import measured
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_MS = 120_000  # the imports of a cold server took 42 s at a load of 16 on two cores
@@ -192,6 +193,18 @@ def test_on_a_phone_nothing_scrolls_sideways_and_the_first_pick_is_above_the_fol
     assert_whole(page)
     page = visit("/ticker?ticker=TSLA", PHONE, theme)
     expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(3)
+    assert_whole(page)
+
+
+@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+def test_trust_draws_its_figures_on_any_screen(
+    market: Market, visit: Callable[..., Page], viewport: dict[str, int]
+) -> None:
+    market.store.append("performance", measured([0.012, 0.016, 0.011, 0.015, 0.013, 0.014]), {})
+    page = visit("/trust", viewport)
+    expect(page.get_by_role("heading", name="Skill")).to_be_visible()
+    expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(5)
+    expect(page.get_by_text("close: not tradable")).to_be_visible()
     assert_whole(page)
 
 

@@ -35,7 +35,7 @@ MEASURED = {
 }
 
 
-def rows(ics: list[float], **values: Any) -> pa.Table:
+def measured(ics: list[float], **values: Any) -> pa.Table:
     """PERFORMANCE of as many sessions: average, which is champion, with these ICs, linear, and naive of none."""
     days = DAYS[-len(ics) :]
     own = performance(days, {"average": ics}, champion=True, **MEASURED | values)
@@ -43,8 +43,8 @@ def rows(ics: list[float], **values: Any) -> pa.Table:
     return pa.concat_tables([own, others])
 
 
-def fill(market: Market, measured: pa.Table, abstain: str | None = None) -> None:
-    market.store.append("performance", measured, {})
+def fill(market: Market, performed: pa.Table, abstain: str | None = None) -> None:
+    market.store.append("performance", performed, {})
     market.store.append("return_model", models(DAYS[-1:], abstain=abstain), {})
 
 
@@ -59,7 +59,7 @@ def domains(spec: Any) -> list[Any]:
 
 
 def test_a_champion_above_noise_has_skill_with_the_number_and_the_threshold(market: Market, open_app: OpenApp) -> None:
-    fill(market, rows(SKILLED))
+    fill(market, measured(SKILLED))
     app = open_app(market.at("10:30"), PAGE)
     said = words(app)
     assert not app.exception
@@ -69,21 +69,21 @@ def test_a_champion_above_noise_has_skill_with_the_number_and_the_threshold(mark
 
 
 def test_a_champion_within_noise_has_no_skill(market: Market, open_app: OpenApp) -> None:
-    fill(market, rows(UNSKILLED))
+    fill(market, measured(UNSKILLED))
     said = words(open_app(market.at("10:30"), PAGE))
     assert "No skill" in said
     assert "is 0.0002, and skill is more than 0.01" in said
 
 
 def test_a_model_that_abstains_says_why_before_anything_else(market: Market, open_app: OpenApp) -> None:
-    fill(market, rows(SKILLED), abstain="the feature n_cmid has drifted")
+    fill(market, measured(SKILLED), abstain="the feature n_cmid has drifted")
     said = words(open_app(market.at("10:30"), PAGE))
     assert "Abstaining" in said
     assert "The feature n_cmid has drifted; the obtainable IC over 6 sessions is 0.0135" in said
 
 
 def test_fewer_than_five_sessions_are_too_early_beside_every_figure(market: Market, open_app: OpenApp) -> None:
-    fill(market, rows(SKILLED[:4]))
+    fill(market, measured(SKILLED[:4]))
     app = open_app(market.at("10:30"), PAGE)
     said = words(app)
     assert not app.exception
@@ -95,7 +95,7 @@ def test_fewer_than_five_sessions_are_too_early_beside_every_figure(market: Mark
 
 
 def test_each_figure_says_what_it_rests_on_and_the_two_ics_have_one_scale(market: Market, open_app: OpenApp) -> None:
-    fill(market, rows(SKILLED))
+    fill(market, measured(SKILLED))
     app = open_app(market.at("10:30"), PAGE)
     said = words(app)
     assert "On the line it does (6 sessions, 30,000 forecasts)." in said
@@ -110,7 +110,7 @@ def test_each_figure_says_what_it_rests_on_and_the_two_ics_have_one_scale(market
 
 
 def test_the_present_champion_is_judged_and_not_the_one_before(market: Market, open_app: OpenApp) -> None:
-    fill(market, rows(UNSKILLED))
+    fill(market, measured(UNSKILLED))
     market.store.append("champions", champions(decision(DAYS[-1], "linear", by="rule")), {})
     said = words(open_app(market.at("10:30"), PAGE))
     assert "is 0.0100, more than 0.0000" in said
@@ -129,7 +129,7 @@ def test_where_nothing_is_measured_it_says_what_to_run_and_draws_nothing(market:
 
 @pytest.mark.parametrize("table", ["performance", "champions", "return_model"])
 def test_a_table_that_cannot_be_read_is_not_an_empty_one(market: Market, open_app: OpenApp, table: str) -> None:
-    fill(market, rows(SKILLED))
+    fill(market, measured(SKILLED))
     folder = market.root / "simulated" / table
     if folder.exists():
         folder.rename(market.root / "elsewhere")
@@ -154,17 +154,17 @@ def test_a_session_in_which_nothing_could_be_measured_breaks_no_figure(market: M
 
 
 def test_probabilities_of_several_sessions_are_pooled_by_how_many_there_were() -> None:
-    measured = [
+    sessions = [
         {"reliability_p": [0.441, 0.482], "reliability_paid": [0.40, 0.50], "reliability_count": [300, 100]},
         {"reliability_p": [0.445], "reliability_paid": [0.60], "reliability_count": [100]},
         {"reliability_p": None, "reliability_paid": None, "reliability_count": None},
     ]
-    first, second = trust.reliability(measured).to_pylist()
+    first, second = trust.reliability(sessions).to_pylist()
     assert first == {"p_profit": pytest.approx(44.2), "paid": pytest.approx(45.0), "forecasts": 400}
     assert second == {"p_profit": pytest.approx(48.2), "paid": pytest.approx(50.0), "forecasts": 100}
 
 
 def test_the_newest_twenty_sessions_are_shown_and_ten_are_judged() -> None:
-    measured = rows([-0.5] * 20 + [0.012, 0.013] * 5)
-    assert {row["session"] for row in trust.newest(measured)} == set(DAYS[-20:])
-    assert trust.verdict(measured, decision(DAYS[0], "average"), models(DAYS[-1:])).word == "skill"
+    performed = measured([-0.5] * 20 + [0.012, 0.013] * 5)
+    assert {row["session"] for row in trust.newest(performed)} == set(DAYS[-20:])
+    assert trust.verdict(performed, decision(DAYS[0], "average"), models(DAYS[-1:])).word == "skill"
