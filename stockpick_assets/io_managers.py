@@ -21,6 +21,7 @@ from pydantic import PrivateAttr
 from pyspark.ml import PipelineModel
 
 from stockpick_assets import __version__
+from stockpick_assets.champions import champions_of
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import (
     MINUTE,
@@ -204,28 +205,27 @@ class ModelIOManager(dg.ConfigurableIOManager):
             return {}
         _ = self.pyspark.spark_session  # MLlib loads into the session that is active
         fitted: dict[str | None, Any] = {None: None}  # linear and average name one folder
-        models = defaultdict[date, list[Model]](list)
-        for row in rows.to_pylist():
+
+        def model(row: Mapping[str, Any]) -> Model:
             path = row["path"]
             if path not in fitted:
                 fitted[path] = load(_spark_uri(store, path), row["kind"], row["version"], row["features"])
-            models[row["session"]].append(
-                Model(
-                    row["kind"],
-                    row["version"],
-                    fitted[path],
-                    row["cost_bp"],
-                    row["calibration"],
-                    row["expected_return_per_score"],
-                    row["expected_obtainable_per_score"],
-                    row["abstain"],
-                )
+            return Model(
+                row["kind"],
+                row["version"],
+                fitted[path],
+                row["cost_bp"],
+                row["calibration"],
+                row["expected_return_per_score"],
+                row["expected_obtainable_per_score"],
+                row["abstain"],
             )
-        return {session: SessionModels(_champion(found), tuple(found)) for session, found in models.items()}
 
-
-def _champion(models: Sequence[Model]) -> Model:
-    return next((model for model in models if model.kind == "average"), models[0])
+        candidates = defaultdict[date, list[Model]](list)
+        for row in rows.to_pylist():
+            candidates[row["session"]].append(model(row))
+        champions = champions_of(store, rows)
+        return {session: SessionModels(model(champions[session]), tuple(of)) for session, of in candidates.items()}
 
 
 def _spark_uri(store: Store, path: str) -> str:

@@ -1,7 +1,8 @@
 """The models valid for a session, one a kind, fitted to the training sets of earlier sessions only.
 
-What their scores are worth is learnt from the forecasts of earlier sessions, which are read in code: predictions are
-made of models, and Dagster's graph may have no cycle, though by sessions there is none.
+What their scores are worth is learnt from the forecasts of earlier sessions, and whether they are to be relied on and
+which is champion from how those did. Both are read in code: they are made of models, and Dagster's graph may have no
+cycle, though by sessions there is none.
 """
 
 import json
@@ -15,14 +16,21 @@ import pyarrow as pa
 from dagster_pyspark import PySparkResource
 
 from stockpick_assets.assets.flow import Flow
+from stockpick_assets.champions import champion_of, decide
+from stockpick_assets.core.abstaining import SESSIONS as DOUBT_SESSIONS
+from stockpick_assets.core.abstaining import doubt
 from stockpick_assets.core.calibration import CALIBRATION_SESSIONS
-from stockpick_assets.core.schemas import PREDICTIONS, RETURN_MODEL, TRAINING_SET
-from stockpick_assets.io_managers import Extent, NewModels
+from stockpick_assets.core.market_hours import session_on
+from stockpick_assets.core.schemas import KINDS, PERFORMANCE, PREDICTIONS, RETURN_MODEL, TRAINING_SET
+from stockpick_assets.io_managers import Extent, NewModels, commit_metadata, earlier
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.spark.scoring import NAMES
 from stockpick_assets.spark.training import FittedModel, fit
-from stockpick_assets.store import Store, TableMissing, versions_read
+from stockpick_assets.store import versions_read
+
+# Of a forecast what calibration learns from; the rest of PREDICTIONS is the champion's alone.
+FORECASTS = ("session", *PREDICTIONS.key, *(f"score_{kind}" for kind in KINDS))
 
 
 def return_model(flow: Flow) -> dg.AssetsDefinition:
@@ -46,7 +54,8 @@ def return_model(flow: Flow) -> dg.AssetsDefinition:
         session, run = date.fromisoformat(context.partition_key), context.run.run_id[:8]
         began = time.monotonic()
         spark = pyspark.spark_session
-        predictions = _earlier(tables.store(), training, session)
+        store = tables.store()
+        predictions = earlier(store, PREDICTIONS.name, session_on(session), CALIBRATION_SESSIONS, FORECASTS)
         fitted = fit(spark, training, predictions, flow.kinds, flow.cost_bp, flow.seed)
         shared = {
             "session": session,
@@ -59,19 +68,27 @@ def return_model(flow: Flow) -> dg.AssetsDefinition:
             "fitted_at": now.wall(),
             "fit_seconds": time.monotonic() - began,
         }
-        rows = [{**shared, "version": f"{session}-{model.kind}-{run}", **row(model)} for model in fitted]
+        measured = earlier(store, PERFORMANCE.name, session_on(session), DOUBT_SESSIONS)
+        rows = [
+            {**shared, "version": f"{session}-{model.kind}-{run}", **row(model, doubt(measured, model.kind))}
+            for model in fitted
+        ]
         pipelines = {model.kind: model.pipeline for model in fitted if model.pipeline is not None}
-        return dg.Output(NewModels(rows, pipelines), metadata=_shown(rows))
+        keys = context.partition_key_range
+        decide(store, session, flow.kinds, now.wall(), commit_metadata(context.run_id, keys))
+        champion = champion_of(store, session, flow.kinds)
+        shown = {"champion": champion.choice, "why": champion.why, **_shown(rows)}
+        return dg.Output(NewModels(rows, pipelines), metadata=shown)
 
     return asset
 
 
-def row(model: FittedModel, doubt: str | None = None) -> dict[str, Any]:
-    """What a row of RETURN_MODEL says of a model. doubt: why it is not to be relied on, though it was fitted."""
+def row(model: FittedModel, doubted: str | None) -> dict[str, Any]:
+    """What a row of RETURN_MODEL says of a model. doubted: why it is not to be relied on, though it was fitted."""
     worth, measured = model.worth, model.measured
     told: dict[str, Any] = {
         "kind": model.kind,
-        "abstain": model.abstain or doubt,
+        "abstain": model.abstain or doubted,
         "training_sessions": list(model.training_sessions),
         "rows": model.rows,
     }
@@ -91,19 +108,6 @@ def row(model: FittedModel, doubt: str | None = None) -> dict[str, Any]:
             "brier_volatility": measured.brier_volatility,
         }
     return told
-
-
-def _earlier(store: Store, training: pa.Table, session: date) -> pa.Table:
-    """The forecasts of the newest sessions that have a training set."""
-    sessions: list[Any] = training["session"].unique().to_pylist()
-    newest = sorted(sessions)[-CALIBRATION_SESSIONS:]
-    if not newest:
-        return PREDICTIONS.empty()
-    columns = [name for name in PREDICTIONS.columns.names if name in PREDICTIONS.key or name.startswith("score_")]
-    try:
-        return store.read(PREDICTIONS.name, from_session=newest[0], before=session, columns=["session", *columns])
-    except TableMissing:
-        return PREDICTIONS.empty()
 
 
 def _shown(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
