@@ -1,12 +1,16 @@
 """The Spark features of each ticker's minute, from the session so far and nothing later than the minute's close."""
 
+from typing import Any
+
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 from dagster_pyspark import PySparkResource
 
 from stockpick_assets.assets.flow import Flow
+from stockpick_assets.core.factors import aligned
 from stockpick_assets.core.quality import UNANSWERED, coverage
-from stockpick_assets.core.schemas import FEATURE_ROWS, RAW_PRICES
+from stockpick_assets.core.schemas import FACTORS, FEATURE_ROWS, RAW_PRICES
 from stockpick_assets.core.versions import stamped
 from stockpick_assets.io_managers import Extent
 from stockpick_assets.partitions import SelectionError
@@ -20,9 +24,14 @@ def features(flow: Flow) -> dg.AssetsDefinition:
 
     @dg.asset(
         **flow.minutely(FEATURE_ROWS.name, description=__doc__, kinds={"pyspark"}),
-        ins={"bars": flow.reads(RAW_PRICES.name, Extent.SESSION_SO_FAR)},
+        ins={
+            "bars": flow.reads(RAW_PRICES.name, Extent.SESSION_SO_FAR),
+            "factors": flow.reads(FACTORS.name, Extent.SESSION, may_be_missing=True, mapping=dg.LastPartitionMapping()),
+        },
     )
-    def asset(context: dg.AssetExecutionContext, bars: pa.Table, pyspark: PySparkResource) -> dg.Output[pa.Table]:
+    def asset(
+        context: dg.AssetExecutionContext, bars: pa.Table, factors: pa.Table, pyspark: PySparkResource
+    ) -> dg.Output[pa.Table]:
         selection = flow.selection(context)
         found = coverage(bars, flow.window.tickers, selection.minutes())
         if UNANSWERED in found.reasons:
@@ -31,8 +40,11 @@ def features(flow: Flow) -> dg.AssetsDefinition:
                 f"raw_prices ({found.text}); materialize raw_prices of these minutes for all tickers first"
             )
         spark = pyspark.spark_session
-        computed = compute(spark, frame(spark, bars), selection.first)
+        # Of the bars and not of the window: rows of a ticker that left the window are compared too.
+        tickers: list[Any] = pc.unique(bars["ticker"]).to_pylist()
+        daily = aligned(factors, [session.date for session in selection.sessions], sorted(tickers))
+        computed = compute(spark, frame(spark, bars), frame(spark, daily), selection.first)
         rows = rows_of(computed, COMPUTED, selection.last, selection.tickers)
-        return flow.output(stamped(rows, bars), ("ticker", "minute", "e1", "n_cmid"))
+        return flow.output(stamped(rows, bars), ("ticker", "minute", "e1", "reversal"))
 
     return asset

@@ -1,41 +1,50 @@
 """The features, as data: one table that Spark computes, the model reads and the documentation prints.
 
-An expression is Spark SQL. What it may name:
-- a bar-shape feature and a conditioner: `open high low close volume` of the minute's own bar, `m` (minutes since the
-  open), and what spark/features.py derives for each minute from the bars of the session up to it: `sig` (spread of the
-  ticker's one-minute log return), `carried_before` (newest close before the minute), `market_excess` (the minute's log
-  return minus its mean over tickers), `volatility_15`, `mean_log_volume_30`, `zero_share_60`;
-- a combined feature: bar-shape features, conditioners, `m`, and the window `previous_4` (the four minutes before).
+39 features: six of the bar's shape, the return's residual and its sum of five minutes, three slopes and their products,
+the drift, and the products of twelve conditioners with `n_cmid` and with `e1`. An expression is Spark SQL. What it may
+name, all of it known when the minute closes:
+- of the minute: `open high low close m` (minutes since the open), `log_volume` (log of 1 + volume);
+- of the ticker's session so far: `sig` (spread of the one-minute log return), `carried_before` (newest close before
+  the minute), `volatility_15`, `highest_15`, `lowest_15`, `mean_log_volume_30`, `zero_share_60`, `missing_share_60`;
+- of the tickers of the minute: `excess` (log return minus its mean over them), `dispersion` (of `excess` in sig);
+- of earlier sessions, from the table FACTORS: `slope_e1 slope_cmid slope_es5 drift dollar_volume`;
+- a combined feature also the features before it and the conditioners; ES5 alone the window `previous_4`, the four
+  minutes before.
 
-Bar-shape features are clipped to ±8 and demeaned across the tickers of the minute, conditioners are standardised
-across them, and at the end every feature is standardised across them and clipped to ±3. What does not belong here: how
-those steps run (spark/features.py), or what is done with a missing value (spark/training.py).
+SHAPES and E1 are made neutral: clipped to ±8, demeaned across the tickers of the minute that have one, and rid of their
+projection on the factors. At the end every feature is standardised across the tickers and clipped to ±3. What does not
+belong here: how those steps run (spark/features.py), what the factors are (core/factors.py), or what is done with a
+missing value (spark/training.py).
 """
 
 from dataclasses import dataclass
 
-# `sig` is the standard deviation of the newest 60 one-minute log returns of the session, and needs 10 of them: its
-# standard error is then 24 %, for forecasts that begin ten minutes after the open.
-MINIMUM_RETURNS = 10
+# `sig` is half of the session: the standard deviation of its newest 60 one-minute log returns, and needs 20 of them;
+# and half of the sessions before, `sig_before` of FACTORS. Where one is missing it is the other.
+MINIMUM_RETURNS = 20
 SIGMA_FLOOR = 1e-5
 
 
 @dataclass(frozen=True)
 class Conditioner:
-    """What the effect of a bar's shape depends on; standardised, it enters a feature and is none itself."""
+    """What the effect of a bar's shape depends on; standardised, it enters a feature and is none itself.
+
+    mean, spread: the frozen moments that it is standardised with, before it is clipped to ±3.
+    """
 
     name: str
     expression: str
     definition: str
+    mean: float
+    spread: float
 
 
 @dataclass(frozen=True)
 class Feature:
     """One feature of a (ticker, minute).
 
-    expression: Spark SQL over the names in the module's docstring. combined: whether it is made of other features
-    instead of the minute's bar. unit: of the value before it is standardised. look_back: minutes of the session that
-    it reads, its own included. source: what is known about the effect.
+    expression: Spark SQL over the names in the module's docstring. unit: of the value before it is standardised.
+    look_back: minutes of the session that it reads, its own included. source: what is known about the effect.
     """
 
     name: str
@@ -44,22 +53,34 @@ class Feature:
     unit: str
     look_back: int
     source: str
-    combined: bool = False
 
 
 _BOUNCE = "Roll (1984): the last print of a bar is at the bid or the ask, and the next one as often on the other side"
 _REVERSAL = "Lehmann (1990), Jegadeesh (1990): what moved against the market lately moves back"
 _CONDITIONAL = "Campbell, Grossman and Wang (1993): how much moves back depends on volume and volatility"
+_BY_TICKER = "the slope of the return on it differs by ticker and lasts from session to session"
 _SIG = 61  # 60 returns need 61 closes
 
+# Means and spreads were measured once, on one-minute bars of Yahoo in regular hours: AAPL and NVDA in five sessions of
+# May 2025, MSFT and NVDA in six of August 2024; funds, whose returns are the market's, were left out. Those of a clock
+# are exact, and of `dollar_volume`, which comes standardised, 0 and 1. A product is standardised across the tickers
+# afterwards, so that of a conditioner that is one number for all of them only the side of the mean is left.
 CONDITIONERS: tuple[Conditioner, ...] = (
-    Conditioner("q_vol", "try_divide(volatility_15, sig)", "volatility of 15 minutes over that of 60"),
-    Conditioner("q_range", "try_divide(high - low, close) / sig", "range of the bar in sig"),
-    Conditioner("q_volume", "ln(1 + volume) - mean_log_volume_30", "log volume minus its mean of 30 minutes"),
-    Conditioner("q_zero", "zero_share_60", "share of the last 60 minutes without a price change"),
+    Conditioner("q_vol", "try_divide(volatility_15, sig)", "volatility of 15 minutes in sig", 0.90, 0.41),
+    Conditioner("q_range", "try_divide(high - low, close) / sig", "range of the bar in sig", 1.43, 0.86),
+    Conditioner("q_dollars", "dollar_volume", "log mean dollar volume of 10 earlier sessions", 0.0, 1.0),
+    Conditioner("q_cent", "try_divide(0.01D, close) / sig", "one cent in sig", 0.073, 0.029),
+    Conditioner("q_missing", "missing_share_60", "share of the last 60 minutes without a bar", 0.006, 0.045),
+    Conditioner("q_zero", "zero_share_60", "share of the last 60 minutes without a price change", 0.050, 0.091),
+    Conditioner("q_volume", "log_volume - mean_log_volume_30", "log volume minus its mean of 30 minutes", -0.024, 0.62),
+    Conditioner("q_dispersion", "dispersion", "standard deviation of e1 across the tickers", 0.71, 0.68),
+    Conditioner("q_range_15", "(ln(highest_15) - ln(lowest_15)) / sig", "range of 15 minutes in sig", 5.80, 2.88),
+    Conditioner("q_time", "m / 390 - 0.5D", "share of the session that has passed, minus 1/2", -0.00128, 0.289),
+    Conditioner("q_first", "IF(m < 32, 1D, 0D)", "whether it is one of the first 32 minutes", 0.0821, 0.274),
+    Conditioner("q_last", "IF(m >= 352, 1D, 0D)", "whether it is one of the last 38 minutes", 0.0974, 0.297),
 )
 
-_SHAPES: tuple[Feature, ...] = (
+SHAPES: tuple[Feature, ...] = (
     Feature(
         name="n_cmid",
         expression="(ln(close) - ln((high + low) / 2)) / sig",
@@ -70,7 +91,7 @@ _SHAPES: tuple[Feature, ...] = (
     ),
     Feature(
         name="n_bar",
-        expression="CASE WHEN high > low THEN (close - low) / (high - low) - 0.5 ELSE 0 END",
+        expression="IF(high > low, try_divide(close - low, high - low) - 0.5D, 0D)",
         definition="place of the close within its bar, minus 1/2; 0 where high equals low",
         unit="share of the range",
         look_back=1,
@@ -108,40 +129,46 @@ _SHAPES: tuple[Feature, ...] = (
         look_back=_SIG,
         source=_BOUNCE,
     ),
-    Feature(
-        name="e1",
-        expression="market_excess / sig",
-        definition="one-minute log return minus its mean over the tickers",
-        unit="sig",
-        look_back=_SIG,
-        source=_REVERSAL,
-    ),
+)
+E1 = Feature(
+    name="e1",
+    expression="excess / sig",
+    definition="one-minute log return minus its mean over the tickers",
+    unit="sig",
+    look_back=_SIG,
+    source=_REVERSAL,
+)
+ES5 = Feature(
+    name="es5",
+    expression="(e1 + coalesce(sum(e1) OVER previous_4, 0)) / sqrt(5)",
+    definition="sum of the last five e1, over √5",
+    unit="sig",
+    look_back=_SIG + 4,
+    source=_REVERSAL,
 )
 
 
-def _interaction(name: str, expression: str, definition: str) -> Feature:
-    return Feature(name, expression, definition, "sig", _SIG, _CONDITIONAL, combined=True)
+def _slope(name: str, expression: str, definition: str) -> Feature:
+    return Feature(name, expression, definition, "slope", 1, _BY_TICKER)
 
 
-_COMBINED: tuple[Feature, ...] = (
-    Feature(
-        name="es5",
-        expression="(e1 + coalesce(sum(e1) OVER previous_4, 0)) / sqrt(5)",
-        definition="sum of the last five e1, over √5",
-        unit="sig",
-        look_back=_SIG + 4,
-        source=_REVERSAL,
-        combined=True,
-    ),
-    _interaction("cm_vol", "n_cmid * q_vol", "n_cmid × q_vol"),
-    _interaction("cm_range", "n_cmid * q_range", "n_cmid × q_range"),
-    _interaction("cm_volume", "n_cmid * q_volume", "n_cmid × q_volume"),
-    _interaction("cm_zero", "n_cmid * q_zero", "n_cmid × q_zero"),
-    _interaction("cm_first", "n_cmid * IF(m < 32, 1, 0)", "n_cmid in the session's first 32 minutes, else 0"),
-    _interaction("cm_last", "n_cmid * IF(m >= 352, 1, 0)", "n_cmid from minute 352 of the session on, else 0"),
+def _product(name: str, expression: str, look_back: int = _SIG, source: str = _CONDITIONAL) -> Feature:
+    return Feature(name, expression, expression.replace("*", "×"), "sig", look_back, source)
+
+
+COMBINED: tuple[Feature, ...] = (
+    _slope("b_e1", "slope_e1", "slope of the return of five minutes on e1 in 12 earlier sessions"),
+    _slope("b_cm", "slope_cmid", "the same on n_cmid"),
+    _slope("b_e5", "slope_es5", "the same on es5"),
+    _product("b_e1x", "slope_e1 * e1", source=_BY_TICKER),
+    _product("b_cmx", "slope_cmid * n_cmid", source=_BY_TICKER),
+    _product("b_e5x", "slope_es5 * es5", _SIG + 4, _BY_TICKER),
+    Feature("n_drift", "drift", "mean return of five minutes in 10 earlier sessions", "sig", 1, _BY_TICKER),
+    *(_product(f"cm_{q.name.removeprefix('q_')}", f"n_cmid * {q.name}") for q in CONDITIONERS),
+    *(_product(f"e1_{q.name.removeprefix('q_')}", f"e1 * {q.name}") for q in CONDITIONERS),
 )
 
-FEATURES: tuple[Feature, ...] = (*_SHAPES, *_COMBINED)
+FEATURES: tuple[Feature, ...] = (*SHAPES, E1, ES5, *COMBINED)
 
 
 @dataclass(frozen=True)
@@ -158,5 +185,5 @@ MEASURES: tuple[Measure, ...] = (
     Measure("neutral_e1", "e1 before it is standardised"),
     Measure("neutral_cmid", "n_cmid before it is standardised"),
     Measure("neutral_es5", "es5 before it is standardised"),
-    Measure("reversal", "minus es5: a score of the obtainable return that fits nothing"),
+    Measure("reversal", "a score of the obtainable return that fits nothing but the factors"),
 )

@@ -2,26 +2,28 @@
 
 import re
 
-from stockpick_assets.core.feature_set import CONDITIONERS, FEATURES
+from stockpick_assets.core.feature_set import COMBINED, CONDITIONERS, E1, ES5, FEATURES, SHAPES
 
-KNOWN = (
-    "open high low close volume m sig carried_before market_excess volatility_15 mean_log_volume_30 zero_share_60 "
-    "previous_4"
+OF_MINUTE = (
+    "open high low close log_volume m sig carried_before excess volatility_15 highest_15 lowest_15 mean_log_volume_30 "
+    "zero_share_60 missing_share_60 dispersion dollar_volume"
 ).split()
-WORDS = "CASE WHEN THEN ELSE END IF OVER sum ln sqrt greatest least coalesce try_divide".split()
+OF_FACTORS = "slope_e1 slope_cmid slope_es5 drift".split()
+WORDS = "IF OVER D sum ln sqrt greatest least coalesce try_divide previous_4".split()
 
 
 def test_a_features_expression_names_only_what_it_may() -> None:
-    bar_shape = {feature.name for feature in FEATURES if not feature.combined}
+    made = [item.name for item in (*SHAPES, E1, ES5, *CONDITIONERS)]
     for item in (*FEATURES, *CONDITIONERS):
         names = set(re.findall(r"[A-Za-z_]\w*", item.expression)) - set(WORDS)
-        combined = item in FEATURES and item.combined
-        allowed = bar_shape | {q.name for q in CONDITIONERS} | {"m", "previous_4"} if combined else set(KNOWN)
-        assert names <= allowed, item.name
+        combined = item in COMBINED or item is ES5
+        assert names <= set([*made, *OF_FACTORS] if combined else OF_MINUTE), item.name
 
 
 def test_every_feature_is_described_and_has_a_name_of_its_own() -> None:
-    assert len({item.name for item in (*FEATURES, *CONDITIONERS)}) == len(FEATURES) + len(CONDITIONERS)
+    assert len({item.name for item in (*FEATURES, *CONDITIONERS)}) == len(FEATURES) + len(CONDITIONERS) == 39 + 12
     for feature in FEATURES:
         assert feature.definition and feature.unit and feature.source
         assert 1 <= feature.look_back <= 390
+    for conditioner in CONDITIONERS:
+        assert conditioner.definition and conditioner.spread > 0

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from stockpick_assets.core.market_hours import session_on
-from stockpick_assets.core.schemas import RAW_PRICES
+from stockpick_assets.core.schemas import FACTORS, RAW_PRICES
 
 PRICES = ["open", "high", "low", "close"]
 
@@ -76,3 +76,38 @@ def up_to(bars: pa.Table, minutes: int) -> pa.Table:
 def joined(bars: Sequence[pa.Table]) -> pa.Table:
     """Several sessions in one table."""
     return pa.concat_tables(bars)
+
+
+def daily(day: date, tickers: Sequence[str], *, seed: int = 1, strangers: Sequence[str] = ()) -> pa.Table:
+    """FACTORS of a session as core/factors.py aligns them: seeded numbers, and of `strangers` what an unknown has."""
+    random = np.random.default_rng([seed, day.toordinal()])
+    names = sorted(tickers)
+    known = np.array([name not in strangers for name in names])
+    # Of a few tickers there are fewer factors than 8.
+    found = max(0, min(8, int(known.sum()) - 1))
+    basis = np.zeros((len(names), 8))
+    columns = np.column_stack([np.ones(known.sum()), random.normal(size=(known.sum(), 8))])
+    basis[known, :found] = np.linalg.qr(columns)[0][:, 1 : found + 1]
+    half = basis[:, : found // 2]
+    projection = np.eye(len(names)) - 1 / len(names) - half @ half.T
+    rows = [
+        {
+            "session": day,
+            "source": "simulated",
+            "ticker": name,
+            "sessions": 12 if known[place] else 0,
+            "sig_before": float(random.uniform(4e-4, 1e-3)) if known[place] else None,
+            "spread": 1e-3,
+            "basis": basis[place].tolist(),
+            "label_basis": basis[place].tolist(),
+            "projection": projection[place].tolist(),
+            **{
+                name: float(random.normal() * known[place])
+                for name in ("slope_e1", "slope_cmid", "slope_es5", "drift", "dollar_volume")
+            },
+            "volume_at": random.normal(7, 1, 390).tolist() if known[place] else [None] * 390,
+            "return_at": random.normal(0, 1, 390).tolist() if known[place] else [None] * 390,
+        }
+        for place, name in enumerate(names)
+    ]
+    return pa.Table.from_pylist(rows, FACTORS.columns)

@@ -5,27 +5,30 @@ from datetime import date, datetime
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from pyspark.sql import SparkSession
 
-from stockpick_assets.core.feature_set import FEATURES, MINIMUM_RETURNS
+from stockpick_assets.core.feature_set import FEATURES, MEASURES, MINIMUM_RETURNS
 from stockpick_assets.core.market_hours import MINUTE, session_on
 from stockpick_assets.spark.features import COMPUTED, features
 from stockpick_assets.spark.frames import frame, rows
 from stockpick_assets_tests.spark import oracle
-from stockpick_assets_tests.spark.market import PRICES, flat, joined, market, up_to
+from stockpick_assets_tests.spark.market import PRICES, daily, flat, joined, market, up_to
 
 NAMES = [feature.name for feature in FEATURES]
+COLUMNS = [*(measure.name for measure in MEASURES), *NAMES]
 KEY = ["session", "minute", "ticker"]
 FIRST, SECOND, THIRD, FOURTH = (date(2026, 11, day) for day in (17, 18, 19, 20))
 OPEN = session_on(FIRST).open
+NEW = "T03"  # a listing without factors
 
 
-def computed(spark: SparkSession, bars: pa.Table, first: datetime = OPEN) -> pd.DataFrame:
-    """Features by (session, minute, ticker); holds that a missing one is null and not NaN."""
-    table = rows(features(spark, frame(spark, bars), first), COMPUTED)
-    values = {name: table[name].to_numpy() for name in NAMES}
-    assert all(np.isnan(values[name]).sum() == table[name].null_count for name in NAMES)
+def computed(spark: SparkSession, bars: pa.Table, factors: pa.Table, first: datetime = OPEN) -> pd.DataFrame:
+    """Features and measures by (session, minute, ticker); holds that a missing one is null and not NaN."""
+    table = rows(features(spark, frame(spark, bars), frame(spark, factors), first), COMPUTED)
+    values = {name: table[name].to_numpy() for name in COLUMNS}
+    assert all(np.isnan(values[name]).sum() == table[name].null_count for name in COLUMNS)
     assert all(np.isfinite(column[~np.isnan(column)]).all() for column in values.values())
     return pd.DataFrame(values, pd.MultiIndex.from_frame(table.select(KEY).to_pandas()))
 
@@ -33,18 +36,32 @@ def computed(spark: SparkSession, bars: pa.Table, first: datetime = OPEN) -> pd.
 @pytest.fixture(scope="module")
 def bars() -> pa.Table:
     """Two sessions: one to its end, for the features of the last minutes, and the start of another."""
-    return joined([market(FIRST, tickers=5, minutes=390), market(SECOND, tickers=6, minutes=80, gaps=0.3)])
+    return joined([market(FIRST, tickers=12, minutes=390), market(SECOND, tickers=6, minutes=80, gaps=0.3)])
 
 
 @pytest.fixture(scope="module")
-def backfilled(spark: SparkSession, bars: pa.Table) -> pd.DataFrame:
-    return computed(spark, bars)
+def factors(bars: pa.Table) -> pa.Table:
+    return joined([of_bars(FIRST, bars), of_bars(SECOND, bars, NEW)])
 
 
-def test_features_agree_with_the_oracle(bars: pa.Table, backfilled: pd.DataFrame) -> None:
-    expected = oracle.features(bars).reindex(backfilled.index)
-    pd.testing.assert_frame_equal(backfilled[NAMES], expected[NAMES], rtol=0, atol=1e-9)
+def of_bars(day: date, bars: pa.Table, *strangers: str) -> pa.Table:
+    """FACTORS of the tickers that have rows in that session."""
+    of_day = bars.filter(pc.equal(bars["session"], pa.scalar(day, pa.date32())))
+    return daily(day, of_day["ticker"].unique().to_pylist(), strangers=strangers)
+
+
+@pytest.fixture(scope="module")
+def backfilled(spark: SparkSession, bars: pa.Table, factors: pa.Table) -> pd.DataFrame:
+    return computed(spark, bars, factors)
+
+
+def test_features_and_measures_agree_with_the_oracle(
+    bars: pa.Table, factors: pa.Table, backfilled: pd.DataFrame
+) -> None:
+    expected = oracle.features(bars, factors).reindex(backfilled.index)
+    pd.testing.assert_frame_equal(backfilled, expected[COLUMNS], rtol=0, atol=1e-9)
     assert backfilled[NAMES].abs().max().min() > 0.5
+    assert backfilled["reversal"].abs().max() > 1
 
 
 def test_every_bar_has_a_row_and_a_minute_without_one_has_nulls(bars: pa.Table, backfilled: pd.DataFrame) -> None:
@@ -55,18 +72,19 @@ def test_every_bar_has_a_row_and_a_minute_without_one_has_nulls(bars: pa.Table, 
     assert backfilled.loc[missing].isna().all(axis=None)
 
 
-@pytest.mark.parametrize("minutes", [1, MINIMUM_RETURNS + 1, 66])
+@pytest.mark.parametrize(("day", "minutes"), [(SECOND, 1), (SECOND, 66), (FIRST, 360)])
 def test_a_minute_computed_live_equals_the_same_minute_in_a_backfill(
-    spark: SparkSession, bars: pa.Table, backfilled: pd.DataFrame, minutes: int
+    spark: SparkSession, bars: pa.Table, factors: pa.Table, backfilled: pd.DataFrame, day: date, minutes: int
 ) -> None:
-    minute = session_on(SECOND).open + (minutes - 1) * MINUTE
-    live = computed(spark, up_to(bars, minutes), minute)
+    minute = session_on(day).open + (minutes - 1) * MINUTE
+    of_day = bars.filter(pc.equal(bars["session"], pa.scalar(day, pa.date32())))
+    live = computed(spark, up_to(of_day, minutes), factors, minute)
     assert list(live.index.unique("minute")) == [minute]
     pd.testing.assert_frame_equal(live, backfilled.reindex(live.index), rtol=0, atol=1e-12)
 
 
 def test_a_bar_that_changes_after_a_minute_changes_nothing_at_or_before_it(
-    spark: SparkSession, bars: pa.Table, backfilled: pd.DataFrame
+    spark: SparkSession, bars: pa.Table, factors: pa.Table, backfilled: pd.DataFrame
 ) -> None:
     past = up_to(bars, 45).num_rows
     given = bars.to_pandas()
@@ -77,7 +95,7 @@ def test_a_bar_that_changes_after_a_minute_changes_nothing_at_or_before_it(
     given.loc[later, PRICES] = given.loc[later, PRICES].mul(random.uniform(0.5, 2, later.sum()), axis=0)
     given.loc[later, "volume"] *= 100
     given.loc[later & (random.random(len(given)) < 0.2), [*PRICES, "volume"]] = None
-    changed = computed(spark, pa.Table.from_pandas(given, bars.schema, preserve_index=False))
+    changed = computed(spark, pa.Table.from_pandas(given, bars.schema, preserve_index=False), factors)
     before = pd.MultiIndex.from_frame(given.loc[~later, KEY])
     assert len(before) == past
     pd.testing.assert_frame_equal(changed.loc[before], backfilled.loc[before], rtol=0, atol=1e-12)
@@ -85,22 +103,46 @@ def test_a_bar_that_changes_after_a_minute_changes_nothing_at_or_before_it(
     assert not np.allclose(changed.loc[after], backfilled.loc[after], equal_nan=True)
 
 
-def test_the_first_minutes_have_no_feature_but_the_close_within_its_bar(backfilled: pd.DataFrame) -> None:
-    minute = backfilled.index.get_level_values("minute")
-    early = backfilled[minute < minute.min() + pd.Timedelta(minutes=MINIMUM_RETURNS)]
-    assert early["n_bar"].notna().any()
-    assert early.drop(columns="n_bar").isna().all(axis=None)
+def test_a_ticker_with_a_history_has_features_from_the_first_minute_on(backfilled: pd.DataFrame) -> None:
+    known = backfilled.loc[SECOND].drop(index=NEW, level="ticker").dropna(subset="n_bar")
+    first = known.index.get_level_values("minute") == session_on(SECOND).open
+    of_returns = [name for name in NAMES if name == "n_og" or name.split("_")[0] in ("e1", "es5")]
+    waiting = [*of_returns, "b_e1x", "b_e5x", "cm_vol", "cm_zero", "cm_dispersion"]
+    assert known.loc[first, waiting].isna().all(axis=None)
+    assert known.loc[first].drop(columns=[*waiting, "return_1", "neutral_e1", "neutral_es5"]).notna().all(axis=None)
 
 
-def test_bars_that_tell_nothing_apart_give_zeros_and_never_nan(spark: SparkSession) -> None:
+def test_a_ticker_without_one_has_to_wait_for_the_returns_of_this_session(backfilled: pd.DataFrame) -> None:
+    new = backfilled.xs((SECOND, NEW), level=("session", "ticker")).dropna(subset="n_bar")
+    early = new.index < new.index[0] + MINIMUM_RETURNS * MINUTE
+    of_history = [name for name in NAMES if name.startswith("b_") and not name.endswith("x")]
+    needs_sig = new.drop(columns=["n_bar", "n_drift", "return_1", *of_history])
+    assert early.sum() > 5
+    assert needs_sig[early].isna().all(axis=None)
+    assert new.loc[~early, ["sig", "n_cmid", "reversal"]].notna().all(axis=None)
+
+
+def test_bars_that_tell_nothing_apart_give_zeros_or_nulls_and_never_nan(spark: SparkSession) -> None:
     alone = market(SECOND, tickers=1, minutes=30)
-    without_volume = market(THIRD, tickers=3, minutes=30, gaps=0)
-    unknown = without_volume.set_column(
-        without_volume.column_names.index("volume"), "volume", pa.nulls(without_volume.num_rows, pa.float64())
-    )
-    answer = computed(spark, joined([flat(FIRST), alone, unknown, flat(FOURTH, volume=5.0)]))
-    ready = answer[answer["n_cmid"].notna()]
-    for day in (FIRST, SECOND, FOURTH):
-        assert (ready.loc[day] == 0).all(axis=None), day
-    assert ready.loc[THIRD, "cm_volume"].isna().all()
-    assert ready.loc[THIRD].drop(columns="cm_volume").notna().all(axis=None)
+    traded = market(THIRD, tickers=3, minutes=30, gaps=0)
+    given = traded.to_pandas()
+    given["volume"] = None
+    given.loc[given["ticker"] == "T02", PRICES] = None
+    unknown = pa.Table.from_pandas(given, traded.schema, preserve_index=False)
+    sessions = {FIRST: flat(FIRST), SECOND: alone, THIRD: unknown, FOURTH: flat(FOURTH, volume=5.0)}
+    factors = [
+        daily(day, bars["ticker"].unique().to_pylist(), strangers=() if day == FOURTH else ("T00", "T01", "T02"))
+        for day, bars in sessions.items()
+    ]
+    answer = computed(spark, joined(list(sessions.values())), joined(factors))
+    ready = answer[answer["n_cmid"].notna()][[*NAMES, "reversal"]]
+    of_several = [name for name in NAMES if name.endswith("_dispersion")]
+    assert (ready.loc[FIRST] == 0).all(axis=None)
+    assert ready.loc[SECOND, of_several].isna().all(axis=None)
+    assert (ready.loc[SECOND].drop(columns=of_several) == 0).all(axis=None)
+    assert (ready.loc[FOURTH, ["n_cmid", "e1", "cm_vol"]].fillna(0) == 0).all(axis=None)
+    assert ready.loc[FOURTH, "reversal"].abs().max() > 0, "what is usual of the minute is left"
+    assert answer.xs("T02", level="ticker").loc[THIRD].isna().all(axis=None)
+    assert ready.loc[THIRD, ["cm_volume", "e1_volume"]].isna().all(axis=None)
+    assert ready.loc[THIRD].drop(columns=["cm_volume", "e1_volume"]).notna().all(axis=None)
+    assert ready.loc[THIRD, "reversal"].abs().max() > 0, "without volume the residual is left"
