@@ -1,4 +1,4 @@
-"""The Spark features of each ticker's minute, from the session so far and nothing later than the minute's close."""
+"""The Spark features and indicators of each ticker's minute, from the session so far: nothing later than its close."""
 
 from typing import Any
 
@@ -10,13 +10,15 @@ from dagster_pyspark import PySparkResource
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.core.factors import aligned
 from stockpick_assets.core.quality import UNANSWERED, coverage
-from stockpick_assets.core.schemas import FACTORS, FEATURE_ROWS, RAW_PRICES
+from stockpick_assets.core.schemas import BARS_FETCHED_AT, FACTORS, FEATURE_ROWS, RAW_PRICES
 from stockpick_assets.core.versions import stamped
 from stockpick_assets.io_managers import Extent
 from stockpick_assets.partitions import SelectionError
-from stockpick_assets.spark.features import COMPUTED
 from stockpick_assets.spark.features import features as compute
 from stockpick_assets.spark.frames import frame, rows_of
+from stockpick_assets.spark.indicators import with_indicators
+
+COMPUTED = FEATURE_ROWS.without(BARS_FETCHED_AT)
 
 
 def features(flow: Flow) -> dg.AssetsDefinition:
@@ -43,7 +45,9 @@ def features(flow: Flow) -> dg.AssetsDefinition:
         # Of the bars and not of the window: rows of a ticker that left the window are compared too.
         tickers: list[Any] = pc.unique(bars["ticker"]).to_pylist()
         daily = aligned(factors, [session.date for session in selection.sessions], sorted(tickers))
-        computed = compute(spark, frame(spark, bars), frame(spark, daily), selection.first)
+        given = frame(spark, bars)
+        computed = compute(spark, given, frame(spark, daily), selection.first)
+        computed = with_indicators(spark, computed, given, selection.first)
         rows = rows_of(computed, COMPUTED, selection.last, selection.tickers)
         return flow.output(stamped(rows, bars), ("ticker", "minute", "e1", "reversal"))
 

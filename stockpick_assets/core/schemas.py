@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from stockpick_assets.core.feature_set import FEATURES, MEASURES
+from stockpick_assets.core.indicators import INDICATORS
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 # When the newest of the bars that a row was made from was fetched: a bar fetched later makes the row out of date.
@@ -32,9 +33,12 @@ class TableSchema:
         """A table of no rows."""
         return self.columns.empty_table()
 
-    def without(self, column: str) -> "TableSchema":
-        """The same but for one column, which is filled later."""
-        return TableSchema(self.name, self.columns.remove(self.columns.names.index(column)), self.key)
+    def without(self, *columns: str) -> "TableSchema":
+        """The same but for some columns, which are filled later."""
+        left = self.columns
+        for column in columns:
+            left = left.remove(left.names.index(column))
+        return TableSchema(self.name, left, self.key)
 
 
 def _table(name: str, key: tuple[str, ...], /, **columns: pa.DataType) -> TableSchema:
@@ -43,6 +47,7 @@ def _table(name: str, key: tuple[str, ...], /, **columns: pa.DataType) -> TableS
 
 _ROW = {"session": pa.date32(), "minute": TIMESTAMP, "ticker": pa.string(), "source": pa.string()}
 _FEATURES = {column.name: pa.float64() for column in (*MEASURES, *FEATURES)}
+_INDICATORS = {indicator.name: pa.float64() for indicator in INDICATORS}
 _STAMP = {BARS_FETCHED_AT: TIMESTAMP}
 _SCORES = {f"score_{kind}": pa.float64() for kind in KINDS}
 
@@ -62,7 +67,7 @@ RAW_PRICES = _table(
     known_at=TIMESTAMP,  # market time at which stockpick could have acted on it
     backfilled=pa.bool_(),
 )
-FEATURE_ROWS = _table("features", ("minute", "ticker"), **_ROW, **_FEATURES, **_STAMP)
+FEATURE_ROWS = _table("features", ("minute", "ticker"), **_ROW, **_FEATURES, **_INDICATORS, **_STAMP)
 PREDICTIONS = _table(
     "predictions",
     ("minute", "ticker"),

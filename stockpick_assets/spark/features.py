@@ -34,9 +34,10 @@ from stockpick_assets.core.feature_set import (
     SHAPES,
     SIGMA_FLOOR,
 )
+from stockpick_assets.core.indicators import INDICATORS
 from stockpick_assets.core.schemas import BARS_FETCHED_AT, FEATURE_ROWS
 
-COMPUTED = FEATURE_ROWS.without(BARS_FETCHED_AT)
+COMPUTED = FEATURE_ROWS.without(BARS_FETCHED_AT, *(indicator.name for indicator in INDICATORS))
 _FACTORS = 8
 
 _LATE = 355

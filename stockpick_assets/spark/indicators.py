@@ -14,7 +14,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from stockpick_assets.core.indicators import INDICATORS
 
-_KEY = "session, minute, ticker, source"
+_KEY = ("session", "minute", "ticker", "source")
+_KEYS = ", ".join(_KEY)
 _OF_TICKER = "PARTITION BY session, ticker ORDER BY minute"
 _WINDOWS = f"""
     in_order AS ({_OF_TICKER}),
@@ -30,6 +31,11 @@ def indicators(spark: SparkSession, bars: DataFrame, first: datetime) -> DataFra
     indicator is null until the bars it needs are there, and where its convention says so.
     """
     return spark.sql(_STATEMENT, args={"first": first}, bars=bars)
+
+
+def with_indicators(spark: SparkSession, features: DataFrame, bars: DataFrame, first: datetime) -> DataFrame:
+    """`features` from the minute `first` on, with the indicators beside them: nulls in a minute without a bar."""
+    return features.join(indicators(spark, bars, first), list(_KEY), "left")
 
 
 def _recursive(value: str, since: int, length: int, weight: float) -> str:
@@ -52,12 +58,12 @@ def _exponential(value: str, length: int, since: int = 1) -> str:
 
 _STATEMENT = f"""
 WITH bar AS (
-    SELECT {_KEY}, high, low, close, volume, (high + low + close) / 3 AS price,
+    SELECT {_KEYS}, high, low, close, volume, (high + low + close) / 3 AS price,
         count(*) OVER so_far AS n, lag(close) OVER in_order AS close_before
     FROM {{bars}} WHERE close IS NOT NULL WINDOW {_WINDOWS}
 ),
 averaged AS (
-    SELECT {_KEY}, n,
+    SELECT {_KEYS}, n,
         {_wilder("greatest(close - close_before, 0)")} AS rise,
         {_wilder("greatest(close_before - close, 0)")} AS fall,
         {_wilder("greatest(high, close_before) - least(low, close_before)")} AS atr_14,
@@ -77,6 +83,6 @@ completed AS (
         sma_20 AS bollinger_middle, sma_20 + half_width AS bollinger_upper, sma_20 - half_width AS bollinger_lower
     FROM signalled
 )
-SELECT {_KEY}, {", ".join(f"IF(n >= {item.needs}, {item.name}, NULL) AS {item.name}" for item in INDICATORS)}
+SELECT {_KEYS}, {", ".join(f"IF(n >= {item.needs}, {item.name}, NULL) AS {item.name}" for item in INDICATORS)}
 FROM completed WHERE minute >= :first
 """

@@ -13,7 +13,7 @@ from stockpick_assets.core.indicators import INDICATORS
 from stockpick_assets.core.market_hours import MINUTE, session_on
 from stockpick_assets.core.schemas import RAW_PRICES
 from stockpick_assets.spark.frames import frame
-from stockpick_assets.spark.indicators import indicators
+from stockpick_assets.spark.indicators import indicators, with_indicators
 
 NAMES = [indicator.name for indicator in INDICATORS]
 KEY = ["session", "minute", "ticker"]
@@ -194,6 +194,18 @@ def test_a_minute_without_a_bar_has_no_row_and_is_not_counted(
     answer = backfilled.xs((FIRST, "B"), level=("session", "ticker"))
     assert answer.index.tolist() == there["minute"].tolist()
     np.testing.assert_array_equal(answer.to_numpy(), computed(spark, closed_up).to_numpy())
+
+
+def test_beside_features_a_minute_without_a_bar_has_nulls(
+    spark: SparkSession, bars: pd.DataFrame, backfilled: pd.DataFrame
+) -> None:
+    minutes = bars[[*KEY, "source"]].assign(feature=1.0)
+    given = frame(spark, pa.Table.from_pandas(bars, preserve_index=False))
+    features = frame(spark, pa.Table.from_pandas(minutes, preserve_index=False))
+    table = with_indicators(spark, features, given, OPEN).toArrow()
+    beside = table.to_pandas().set_index(KEY).sort_index()
+    assert table["feature"].null_count == 0
+    pd.testing.assert_frame_equal(beside[NAMES], backfilled.reindex(minutes.set_index(KEY).index.sort_values()))
 
 
 @pytest.mark.parametrize("minutes", [1, 20, 34, 60])
