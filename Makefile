@@ -6,7 +6,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo live stop clean test unit integration packages minio lint format types
+.PHONY: help .venv demo live stop clean test unit integration packages minio lint format types docs
 
 PYTHON ?= python3
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/stockpick
@@ -83,3 +83,7 @@ format: .venv ## write the formatting
 
 types: .venv ## check the types
 	@.venv/bin/pyright
+
+docs: .venv ## write docs/features.md from the tables it describes
+	@.venv/bin/python -c 'from pathlib import Path; from stockpick_assets.core.feature_page import feature_page; \
+	    Path("docs/features.md").write_text(feature_page(), encoding="utf-8")'
