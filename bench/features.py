@@ -30,6 +30,7 @@ from common import report
 from pyspark.sql import DataFrame, SparkSession
 from trivial_flow import LAST_SESSION
 
+from stockpick_assets.core.factors import aligned
 from stockpick_assets.core.feature_set import MINIMUM_RETURNS, SIGMA_FLOOR
 from stockpick_assets.core.market_hours import MINUTE, sessions_until
 from stockpick_assets.core.universe import NASDAQ_100
@@ -57,7 +58,8 @@ class Work:
 
     def of_spark(self, spark: SparkSession, bars: DataFrame) -> DataFrame:
         """The features, by the production function."""
-        return features(spark, bars, self.first)
+        sessions, tickers = (self.bars[name].unique().to_pylist() for name in ("session", "ticker"))
+        return features(spark, bars, frame(spark, aligned(FACTORS.empty(), sessions, tickers)), self.first)
 
     def whole(self, spark: SparkSession) -> pa.Table:
         """All features, as rows."""

@@ -1,5 +1,6 @@
 """A ticker that is not of the session, from its bars to its grade: it abstains, and the others do not notice it."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 import pyarrow as pa
@@ -42,15 +43,24 @@ def bars(session: Session, tickers: tuple[str, ...]) -> pa.Table:
     return answers("simulated", request, Universe(), parse_closings(CLOSING), ask)
 
 
+def of_no_session(session: Session, tickers: Sequence[str]) -> pa.Table:
+    """Factors of a session without a past."""
+    return aligned(FACTORS.empty(), [session.date], tickers)
+
+
+def featured(spark: SparkSession, session: Session, table: pa.Table) -> pa.Table:
+    """Features of the session's bars."""
+    nothing_known = frame(spark, of_no_session(session, pc.unique(table["ticker"]).to_pylist()))
+    return rows(features(spark, frame(spark, table), nothing_known, session.open), COMPUTED)
+
+
 @pytest.fixture(scope="module")
 def flow(spark: SparkSession) -> dict[str, pa.Table]:
     """Every table of the second session, with a model learnt from the first."""
     known = {session: bars(session, TICKERS) for session in (LEARNT, ASKED)}
-    made = {
-        session: rows(features(spark, frame(spark, table), session.open), COMPUTED) for session, table in known.items()
-    }
-    nothing_known = aligned(FACTORS.empty(), [LEARNT.date], TICKERS)
-    learnt = training_rows(spark, frame(spark, made[LEARNT]), frame(spark, known[LEARNT]), frame(spark, nothing_known))
+    made = {session: featured(spark, session, table) for session, table in known.items()}
+    bars_of_learnt, nothing_known = frame(spark, known[LEARNT]), frame(spark, of_no_session(LEARNT, TICKERS))
+    learnt = training_rows(spark, frame(spark, made[LEARNT]), bars_of_learnt, nothing_known)
     (fitted,) = fit(spark, rows(learnt, LABELLED), PREDICTIONS.empty(), ["linear"], 2.0, 7)
     assert fitted.pipeline is not None and fitted.worth is not None
     model = Model("linear", "v1", fitted.pipeline.stages[-1], 2.0, fitted.worth.coefficients, 0.003, 0.001)
@@ -98,7 +108,7 @@ def test_ranks_are_over_the_others_alone(flow: dict[str, pa.Table]) -> None:
 
 def test_the_others_come_out_as_if_it_was_not_there(spark: SparkSession, flow: dict[str, pa.Table]) -> None:
     members = tuple(ticker for ticker in TICKERS if ticker != STRANGER)
-    alone = rows(features(spark, frame(spark, bars(ASKED, members)), ASKED.open), COMPUTED)
+    alone = featured(spark, ASKED, bars(ASKED, members))
     together = flow["features"].filter(pc.not_equal(flow["features"]["ticker"], STRANGER))
     assert together.equals(alone)
 
