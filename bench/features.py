@@ -33,6 +33,7 @@ from trivial_flow import LAST_SESSION
 from stockpick_assets.core.factors import aligned
 from stockpick_assets.core.feature_set import MINIMUM_RETURNS, SIGMA_FLOOR
 from stockpick_assets.core.market_hours import MINUTE, sessions_until
+from stockpick_assets.core.schemas import FACTORS
 from stockpick_assets.core.universe import NASDAQ_100
 from stockpick_assets.resources.simulated import SimulatedExchange
 from stockpick_assets.services.process import free_ports
