@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import partial, reduce
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -20,6 +20,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.schemas import TABLES
+from stockpick_assets.core.versions import last_of_each
 
 if TYPE_CHECKING:
     from stockpick_assets.settings import Settings
@@ -167,7 +168,7 @@ class Store:
         rows = rows.cast(pa.schema([schema.columns.field(column) for column in read]))
         rows = rows.sort_by([(column, "ascending") for column in (*schema.key, *([newest] if newest else []))])
         if newest:
-            rows = _last_of_each(rows, schema.key)
+            rows = last_of_each(rows, schema.key)
         return rows.select(wanted).replace_schema_metadata({"table": name, "version": str(table.version())})
 
     def replace(self, name: str, rows: pa.Table, predicate: str, metadata: Mapping[str, str]) -> int:
@@ -318,13 +319,3 @@ def _cause(error: Exception) -> str:
     if answer:
         return f"{what}: {answer[1]}, {answer[2].rstrip('.')}"
     return ": ".join([what, *(step.partition("\n")[0] for step in steps[-1:])])
-
-
-def _last_of_each(rows: pa.Table, key: Sequence[str]) -> pa.Table:
-    """The last row of each run of equal keys, in a table sorted by them."""
-    if not rows.num_rows:
-        return rows
-    end = rows.num_rows - 1
-    earlier, later = rows.slice(0, end), rows.slice(1)
-    changes = reduce(pc.or_, (pc.not_equal(earlier[column], later[column]) for column in key))
-    return pa.concat_tables([earlier.filter(changes), rows.slice(end)])

@@ -6,11 +6,13 @@ not belong here: reading or committing the versions, and when a source is asked 
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import reduce
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from stockpick_assets.core.due import DueMinutes
@@ -28,6 +30,26 @@ BAR = ("open", "high", "low", "close", "volume", "split", "reason")
 # What two picks of a minute may differ in and be the same pick: when and from what they were made.
 _MADE = ("made_at", "published", "message_id", "message")
 _PICK = tuple(name for name in PICKS.columns.names if name not in _MADE)
+
+
+def known(versions: pa.Table, as_of: datetime) -> pa.Table:
+    """The newest version of each bar that was known at market time `as_of`, in key order.
+
+    versions: RAW_PRICES, every version.
+    """
+    until: Any = pc.less_equal(versions["known_at"], pa.scalar(as_of, TIMESTAMP))  # pyright: ignore[reportUnknownMemberType]
+    by_age: Any = [(column, "ascending") for column in (*RAW_PRICES.key, "fetched_at")]
+    return last_of_each(versions.filter(until).sort_by(by_age), RAW_PRICES.key)  # pyright: ignore[reportUnknownMemberType]
+
+
+def last_of_each(rows: pa.Table, key: Sequence[str]) -> pa.Table:
+    """The last row of each run of equal keys, in a table sorted by them."""
+    if not rows.num_rows:
+        return rows
+    end = rows.num_rows - 1
+    earlier, later = rows.slice(0, end), rows.slice(1)
+    changes: Any = reduce(pc.or_, (pc.not_equal(earlier[column], later[column]) for column in key))  # pyright: ignore[reportUnknownMemberType]
+    return pa.concat_tables([earlier.filter(changes), rows.slice(end)])
 
 
 def new_versions(answered: pa.Table, stored: pa.Table, market: datetime, wall: datetime) -> pa.Table:
