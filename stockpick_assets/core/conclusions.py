@@ -1,0 +1,187 @@
+"""What the sessions of an evaluation say together, and what can be concluded from so many of so many tickers.
+
+What does not belong here: how a session is measured (performance.py), or who becomes champion by it (registry.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from stockpick_assets.core.evaluation import Estimate, Numbers
+
+NAIVE = "naive"
+ERRORS = 2.0
+# What the features of core/feature_set.py were measured to have on 100 real tickers in 29 sessions.
+USUAL_TICKERS, USUAL_IC = 100, 0.013
+FEW_TICKERS, FEW_SESSIONS = 20, 5
+BASIS_POINTS = 1e4
+
+MEANS = ("hit_rate", "turnover", "brier", "brier_base_rate", "brier_volatility", "calibration_slope")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One kind of model over all sessions that have forecasts of it.
+
+    ic_close, ic_obtainable: mean rank IC. icir_close, icir_obtainable: mean over standard deviation of the sessions'
+    ICs. top_return, top_return_after_cost: of the top picks, as fractions. means: of the other columns of PERFORMANCE.
+    None where it cannot be told.
+    """
+
+    kind: str
+    sessions: int
+    ic_close: Estimate | None
+    icir_close: float | None
+    ic_obtainable: Estimate | None
+    icir_obtainable: float | None
+    top_return: Estimate | None
+    top_return_after_cost: Estimate | None
+    means: Mapping[str, float | None]
+
+
+def summaries(performance: pa.Table) -> list[Summary]:
+    """A summary of each kind of PERFORMANCE, in the order of the rows."""
+    rows = performance.to_pylist()
+    return [_summary(kind, [row for row in rows if row["kind"] == kind]) for kind in dict.fromkeys(_kinds(rows))]
+
+
+def conclusions(performance: pa.Table, tickers: int, sessions: int) -> list[str]:
+    """Sentences with the numbers that carry them. sessions: how many there were, forecast or not."""
+    rows = performance.to_pylist()
+    found = summaries(performance)
+    if not found:
+        return [f"of {_sessions(sessions)} none has a forecast: a model needs a session before it to learn from"]
+    named = _champion(rows)
+    said = [_skill(summary) for summary in found]
+    naive = [row for row in rows if row["kind"] == NAIVE]
+    said += [_against(kind, rows, naive) for kind in dict.fromkeys(_kinds(rows)) if kind != NAIVE and naive]
+    for summary in found:
+        if summary.kind == named:
+            said += [*_cost(summary), *_probability(summary)]
+    return [*filter(None, said), *_size(found, tickers)]
+
+
+def _kinds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [row["kind"] for row in rows]
+
+
+def _champion(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    return next((row["kind"] for row in reversed(rows) if row["champion"]), None)
+
+
+def _summary(kind: str, rows: Sequence[Mapping[str, Any]]) -> Summary:
+    return Summary(
+        kind,
+        len(rows),
+        _estimate(rows, "ic_close"),
+        _ratio(rows, "ic_close"),
+        _estimate(rows, "ic_obtainable"),
+        _ratio(rows, "ic_obtainable"),
+        _estimate(rows, "top_return"),
+        _estimate(rows, "top_return_after_cost"),
+        {name: _mean(rows, name) for name in MEANS},
+    )
+
+
+def _values(rows: Sequence[Mapping[str, Any]], name: str) -> Numbers:
+    return np.array([row[name] for row in rows if row[name] is not None], dtype=float)
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    values = _values(rows, name)
+    return float(values.mean()) if values.size else None
+
+
+def _ratio(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    values = _values(rows, name)
+    deviation = float(values.std(ddof=1)) if values.size > 1 else 0.0
+    return float(values.mean()) / deviation if deviation > 0 else None
+
+
+def _estimate(rows: Sequence[Mapping[str, Any]], name: str) -> Estimate | None:
+    """The mean over sessions. Its error is that of the sessions' differences or, where it is larger, that of the errors
+    each has by itself: few sessions may be close to each other by chance.
+    """
+    values = _values(rows, name)
+    error = f"{name}_error"
+    within = _values(rows, error) if rows and error in rows[0] else np.array([])
+    variances = [float((within**2).mean())] if within.size else []
+    if values.size > 1:
+        variances.append(float(values.var(ddof=1)))
+    if not values.size or not variances:
+        return None
+    return Estimate(float(values.mean()), float(np.sqrt(max(variances) / values.size)))
+
+
+def _skill(summary: Summary) -> str:
+    ic = summary.ic_obtainable
+    if ic is None:
+        return f"{summary.kind}: no obtainable IC could be measured"
+    told = f"{summary.kind}: obtainable IC {ic.value:+.4f} ± {ic.error:.4f} over {_sessions(summary.sessions)}"
+    if ic.value > ERRORS * ic.error:
+        return f"{told}, more than noise"
+    if ic.value < -ERRORS * ic.error:
+        return f"{told}, worse than noise"
+    return f"{told}, within noise of 0"
+
+
+def _against(kind: str, rows: Sequence[Mapping[str, Any]], naive: Sequence[Mapping[str, Any]]) -> str | None:
+    ics = {row["session"]: row["ic_obtainable"] for row in naive}
+    pairs = [
+        {"gain": row["ic_obtainable"] - ics[row["session"]]}
+        for row in rows
+        if row["kind"] == kind and row["ic_obtainable"] is not None and ics.get(row["session"]) is not None
+    ]
+    gain = _estimate(pairs, "gain")
+    if gain is None:
+        return None
+    better = "better than" if gain.value > ERRORS * gain.error else "not told from"
+    return f"{kind} against naive: {gain.value:+.4f} ± {gain.error:.4f} by session, {better} naive reversal"
+
+
+def _cost(champion: Summary) -> list[str]:
+    paid = champion.top_return_after_cost
+    if paid is None:
+        return []
+    bp, error = paid.value * BASIS_POINTS, paid.error * BASIS_POINTS
+    verdict = "an edge after cost" if bp > ERRORS * error else "no edge after cost"
+    return [f"{champion.kind}, the champion: its top pick returns {bp:+.2f} ± {error:.2f} bp after cost, {verdict}"]
+
+
+def _probability(champion: Summary) -> list[str]:
+    score, base, volatility = (champion.means[name] for name in ("brier", "brier_base_rate", "brier_volatility"))
+    if score is None or base is None:
+        return []
+    better = [
+        f"{'below' if score < other else 'not below'} {other:.5f} of {name}"
+        for name, other in (("the base rate", base), ("volatility alone", volatility))
+        if other is not None
+    ]
+    return [f"p_profit: Brier score {score:.5f}, {' and '.join(better)}; lower is better"]
+
+
+def _size(found: Sequence[Summary], tickers: int) -> list[str]:
+    said: list[str] = []
+    errors = [summary.ic_obtainable.error for summary in found if summary.ic_obtainable]
+    least = ERRORS * max(errors, default=0.0)
+    if least > USUAL_IC:
+        said.append(
+            f"an obtainable IC below {least:.3f} cannot be told from none here; {USUAL_TICKERS} tickers over 29 "
+            f"sessions of 2026 had {USUAL_IC}"
+        )
+    if tickers < FEW_TICKERS:
+        said.append(
+            f"{tickers} ticker{'' if tickers == 1 else 's'}: too few to take out what they have in common, which is "
+            f"most of a forecast's strength; nothing here speaks for or against it on {USUAL_TICKERS}"
+        )
+    most = max(summary.sessions for summary in found)
+    if most < FEW_SESSIONS:
+        said.append(f"{_sessions(most)}: an ICIR says little, and no model is promoted on fewer than {FEW_SESSIONS}")
+    return said
+
+
+def _sessions(count: int) -> str:
+    return f"{count} session{'' if count == 1 else 's'}"
