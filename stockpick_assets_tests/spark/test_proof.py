@@ -1,0 +1,184 @@
+"""The proof finds nothing in the flow, and every leak that is planted in it.
+
+The sessions before the proved one are made by the flow as it is, once for all tests: a leak shows in the session that
+is proved.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from stockpick_assets.core.labels import HORIZON_MINUTES
+from stockpick_assets.core.schemas import RAW_PRICES, TRAINING_SET
+from stockpick_assets.core.versions import last_of_each
+from stockpick_assets.proof import KEPT, PERTURBED, REMOVED, REVISED, SHUFFLED, TRUE, Check, checks, history, shuffled
+from stockpick_assets.walk_forward import Completed, Steps, Terms, Walk
+from stockpick_assets_tests.short_market import short_market
+
+DAYS = [date(2026, 11, 18), date(2026, 11, 19), date(2026, 11, 20)]
+OF_TICKER = "PARTITION BY session, ticker"
+CENTRED = f"{OF_TICKER} ORDER BY minute ROWS BETWEEN 2 PRECEDING AND 2 FOLLOWING"
+STEPS = Steps()
+
+
+@pytest.fixture(scope="module")
+def walk(spark: SparkSession) -> Walk:
+    market = short_market(DAYS, tickers=8, minutes=75)
+    return Walk(spark, market, Terms(("linear",), cost_bp=2.0, seed=7))
+
+
+@pytest.fixture(scope="module")
+def past(walk: Walk) -> list[Completed]:
+    return list(history(walk, walk.market.sessions[-1]))
+
+
+def proved(walk: Walk, past: list[Completed], steps: Steps) -> list[Check]:
+    """The checks up to the first that finds a leak."""
+    done: list[Check] = []
+    for check in checks(replace(walk, steps=steps), walk.market.sessions[-1], past, minutes=1, seed=5):
+        done.append(check)
+        if check.leak:
+            break
+    return done
+
+
+def with_column(name: str, expression: str) -> Steps:
+    """Steps whose features have another value in a column (SQL over the features)."""
+
+    def leaking(spark: SparkSession, bars: DataFrame, factors: DataFrame, first: datetime) -> DataFrame:
+        return STEPS.features(spark, bars, factors, first).withColumn(name, F.expr(expression))
+
+    return replace(STEPS, features=leaking)
+
+
+def label_kept_in_training_rows(
+    spark: SparkSession, features: DataFrame, bars: DataFrame, factors: DataFrame
+) -> DataFrame:
+    return STEPS.training_rows(spark, features, bars, factors).withColumn("n_oc", F.col("label"))
+
+
+def label_kept_in_features(spark: SparkSession, bars: DataFrame, factors: DataFrame, first: datetime) -> DataFrame:
+    at_exit = f"lead(close, {HORIZON_MINUTES}) OVER ({OF_TICKER} ORDER BY minute)"
+    returns = bars.selectExpr("minute", "ticker", f"coalesce({at_exit} / close - 1, 0) AS close_return")
+    made = STEPS.features(spark, bars, factors, first).join(returns, ["minute", "ticker"])
+    return made.withColumn("n_oc", F.col("close_return"))
+
+
+def newest_version(versions: pa.Table, as_of: datetime) -> pa.Table:
+    by_age: Any = [(column, "ascending") for column in (*RAW_PRICES.key, "fetched_at")]
+    return last_of_each(versions.sort_by(by_age), RAW_PRICES.key)
+
+
+def session_and_earlier(sessions: list[date], session: date) -> list[date]:
+    return [day for day in sessions if day <= session]
+
+
+@dataclass
+class CalibratedOnItself:
+    """Remembers what the session's own forecasts turned out to be worth, and makes a probability of it."""
+
+    outcomes: dict[str, DataFrame] = field(default_factory=dict)
+
+    def training_rows(self, spark: SparkSession, features: DataFrame, bars: DataFrame, factors: DataFrame) -> DataFrame:
+        rows = STEPS.training_rows(spark, features, bars, factors)
+        self.outcomes["paid"] = rows.agg(F.avg("obtainable_return").alias("paid"))
+        return rows
+
+    def predict(self, models: Any, features: DataFrame) -> DataFrame:
+        made = STEPS.predict(models, features).crossJoin(self.outcomes["paid"])
+        return made.withColumn("p_profit", F.col("p_profit") + F.col("paid")).drop("paid")
+
+
+def calibrated_on_itself() -> Steps:
+    leak = CalibratedOnItself()
+    return replace(STEPS, training_rows=leak.training_rows, predict=leak.predict)
+
+
+LEAKS: dict[str, tuple[Callable[[], Steps], str, str]] = {
+    "a window centred on the minute": (
+        lambda: with_column(
+            "e1", f"avg(e1) OVER ({OF_TICKER} ORDER BY minute ROWS BETWEEN 2 PRECEDING AND 2 FOLLOWING)"
+        ),
+        REMOVED,
+        "features",
+    ),
+    "a mean of the whole session": (
+        lambda: with_column("n_bar", f"n_bar - avg(n_bar) OVER ({OF_TICKER})"),
+        REMOVED,
+        "features",
+    ),
+    "the label among the features": (
+        lambda: replace(STEPS, features=label_kept_in_features),
+        REMOVED,
+        "features",
+    ),
+    "the label among the training set's features": (
+        lambda: replace(STEPS, training_rows=label_kept_in_training_rows),
+        KEPT,
+        "training_set",
+    ),
+    "a version of a bar that came later": (
+        lambda: replace(STEPS, bars_known=newest_version),
+        REVISED,
+        "features",
+    ),
+    "factors of the same session": (
+        lambda: replace(STEPS, read_by_factors=session_and_earlier),
+        REMOVED,
+        "factors",
+    ),
+    "a model of the same session": (
+        lambda: replace(STEPS, read_by_models=session_and_earlier),
+        REMOVED,
+        "predictions",
+    ),
+    "a calibration on the session's own outcomes": (calibrated_on_itself, REMOVED, "predictions"),
+}
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_a_planted_leak_is_found(walk: Walk, past: list[Completed], leak: str) -> None:
+    steps, by, table = LEAKS[leak]
+    found = proved(walk, past, steps())[-1]
+    assert found.leak
+    assert found.tried == by
+    assert found.found.startswith(table)
+
+
+def test_a_label_kept_by_the_model_is_found_by_the_shuffled_one(walk: Walk, past: list[Completed]) -> None:
+    def predict(models: Any, features: DataFrame) -> DataFrame:
+        made = STEPS.predict(models, features)
+        if "label" not in features.columns:
+            return made
+        label = features.select("minute", "ticker", "label")
+        return made.join(label, ["minute", "ticker"]).withColumn("score_linear", F.col("score_linear") + F.col("label"))
+
+    found = proved(walk, past, replace(STEPS, predict=predict))[-1]
+    assert found.leak and found.tried == f"{SHUFFLED}, linear"
+
+
+def test_the_flow_has_no_leak(walk: Walk, past: list[Completed]) -> None:
+    done = proved(walk, past, STEPS)
+    assert [(check.tried, check.leak) for check in done] == [
+        (tried, False) for tried in (KEPT, REMOVED, PERTURBED, REVISED, f"{SHUFFLED}, linear", f"{TRUE}, linear")
+    ]
+    assert all(check.compared > 1000 for check in done)
+
+
+def test_a_shuffle_keeps_each_minutes_outcomes_together_and_in_their_minute(past: list[Completed]) -> None:
+    before = past[-1].training
+    after = shuffled(before, np.random.default_rng(1))
+    outcomes = ["label", "close_return", "obtainable_return", "neutral_forward"]
+    rest = [name for name in TRAINING_SET.columns.names if name not in outcomes]
+    assert after.select(rest).equals(before.select(rest))
+    first, second = (table.select(["minute", *outcomes]).to_pandas() for table in (before, after))
+    order = ["minute", *outcomes]
+    assert first.sort_values(order, ignore_index=True).equals(second.sort_values(order, ignore_index=True))
+    assert not first.equals(second)
