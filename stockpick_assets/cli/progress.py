@@ -2,13 +2,22 @@
 
 import time
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 
-def progress_bar() -> Progress:
-    """A bar that counts assets done, with the time it has taken; plain lines where there is no terminal."""
+def progress_bar(*, err: bool = False) -> Progress:
+    """A bar that counts what is done, with the time it has taken; plain lines where there is no terminal.
+
+    err: on standard error, of a command whose standard output is for programs.
+    """
     return Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=err),
     )
 
 

@@ -65,10 +65,12 @@ class Spark(Service):
         folder = self.folder(settings)
         folder.mkdir(parents=True, exist_ok=True)
         properties = folder / "spark-defaults.conf"
-        s3a = jars("s3a-3.5.0", "s3a.xml")
-        properties.write_text(render(settings, self.port(settings), folder, s3a), encoding="utf-8")
+        properties.write_text(render(settings, self.port(settings), folder, self._s3a(folder)), encoding="utf-8")
         submit = [str(spark_home() / "bin" / "spark-submit"), "--properties-file", str(properties)]
         return [*submit, "--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal"]
+
+    def _s3a(self, folder: Path) -> Path:
+        return jars("s3a-3.5.0", "s3a.xml")
 
     def healthy(self, settings: Settings) -> bool:
         import grpc
@@ -80,6 +82,13 @@ class Spark(Service):
             except grpc.FutureTimeoutError:
                 return False
         return True
+
+
+class SparkAlone(Spark):
+    """The same without the jars behind s3a://, which come from Maven Central: for a command that saves no model."""
+
+    def _s3a(self, folder: Path) -> Path:
+        return folder
 
 
 def render(settings: Settings, port: int, folder: Path, s3a: Path) -> str:

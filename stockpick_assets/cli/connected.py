@@ -1,0 +1,57 @@
+"""A Spark session for a command: of the platform's server where one answers, else of one started for the time."""
+
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from stockpick_assets import services
+from stockpick_assets.services.process import free_ports
+from stockpick_assets.services.spark import Spark, SparkAlone
+from stockpick_assets.services.supervisor import Progress
+from stockpick_assets.settings import Settings
+
+ANSWER_WITHIN = 2.0  # seconds
+
+
+@contextmanager
+def connected(settings: Settings, say: Progress) -> Iterator[SparkSession]:
+    """The session; what was started is stopped after it, also on an error or Ctrl-C.
+
+    Raises ServiceError where no server answers and none can be started.
+    """
+    server = Spark()
+    if _answers(server.endpoint(settings)) or not server.is_local(settings):
+        with _session(settings.spark_remote) as session:
+            yield session
+        return
+    alone = (SparkAlone(),)
+    with tempfile.TemporaryDirectory(prefix="stockpick-spark-") as home:
+        own = settings.model_copy(update={"home": Path(home), "spark_remote": f"sc://127.0.0.1:{free_ports(1)[0]}"})
+        say("no Spark server answers; one is started for the time")
+        try:
+            services.start(own, alone)
+            with _session(own.spark_remote) as session:
+                yield session
+        finally:
+            services.stop(own, alone)
+
+
+def _answers(endpoint: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(endpoint, ANSWER_WITHIN).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _session(address: str) -> Iterator[SparkSession]:
+    session = SparkSession.builder.remote(address).create()
+    try:
+        yield session
+    finally:
+        session.stop()

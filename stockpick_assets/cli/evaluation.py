@@ -1,0 +1,180 @@
+"""What `stockpick evaluate` shows: the sessions gathered, as a table, as an object for programs, and as figures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from stockpick_assets.cli.columns import aligned
+from stockpick_assets.core.breakdown import BASIS_POINTS, Breakdown
+from stockpick_assets.core.conclusions import Summary, conclusions, summaries
+from stockpick_assets.core.evaluation import Estimate
+from stockpick_assets.core.grid import Grid
+from stockpick_assets.core.schemas import PERFORMANCE
+from stockpick_assets.walk_forward import Completed, Market
+
+# A column of PERFORMANCE, its heading, and how a number of it is written.
+_COLUMNS = (
+    ("ic_close", "IC close*", "{:+.4f}"),
+    ("ic_obtainable", "IC obtainable", "{:+.4f}"),
+    ("ic_obtainable_error", "±", "{:.4f}"),
+    ("hit_rate", "hit rate", "{:.1%}"),
+    ("top_return", "top bp", "{:+.2f}"),
+    ("top_return_after_cost", "after cost", "{:+.2f}"),
+    ("turnover", "turnover", "{:.0%}"),
+    ("brier", "Brier", "{:.5f}"),
+    ("brier_base_rate", "base rate", "{:.5f}"),
+    ("brier_volatility", "volatility", "{:.5f}"),
+    ("calibration_slope", "slope", "{:.2f}"),
+)
+_BASIS_POINTS = ("top_return", "top_return_after_cost")
+BINS = 10
+
+
+@dataclass
+class Evaluation:
+    """The sessions of a market as they are walked through."""
+
+    market: Market
+    cost_bp: float
+    _performance: list[pa.Table] = field(default_factory=list)
+    _breakdown: Breakdown = field(default_factory=Breakdown)
+
+    def add(self, walked: Completed) -> None:
+        """One session more."""
+        self._performance.append(walked.performance)
+        self._breakdown.add(Grid(walked.session, self.market.tickers), walked.predictions, walked.training)
+
+    @property
+    def performance(self) -> pa.Table:
+        """Rows PERFORMANCE of the sessions so far."""
+        return pa.concat_tables([PERFORMANCE.empty(), *self._performance])
+
+    @property
+    def title(self) -> str:
+        """What was evaluated."""
+        sessions, tickers = self.market.sessions, len(self.market.tickers)
+        last = f"s {sessions[0].label()} to {sessions[-1].label()}" if len(sessions) > 1 else f" {sessions[0].label()}"
+        return (
+            f"{self.market.source.upper()}: {tickers} ticker{'' if tickers == 1 else 's'}, "
+            f"{len(sessions)} session{last}, cost {self.cost_bp:g} bp"
+        )
+
+    def figures(self) -> dict[str, list[dict[str, Any]]]:
+        """The records that the picture shows, by the name of its argument."""
+        rows = self.performance.to_pylist()
+        sessions = [
+            {
+                "session": row["session"].isoformat(),
+                "model": "champion" if row["champion"] else "naive",
+                "label": label,
+                "ic": row[f"ic_{label}"],
+                "error": row[f"ic_{label}_error"],
+            }
+            for row in rows
+            if (row["champion"] or row["kind"] == "naive")
+            for label in ("close", "obtainable")
+            if row[f"ic_{label}"] is not None
+        ]
+        return {
+            "sessions": sessions,
+            "half_hours": self._breakdown.half_hours(),
+            "tenths": self._breakdown.tenths(),
+            "reliability": _reliability([row for row in rows if row["champion"]]),
+        }
+
+    def as_text(self) -> str:
+        """A line a session and kind, a line a kind over all of them, and what can be concluded."""
+        headings = ("session", "kind", *(heading for _, heading, _ in _COLUMNS))
+        rows = [(row["session"].isoformat(), _kind(row), *_cells(row)) for row in self.performance.to_pylist()]
+        lines = [self.title, "", aligned([headings, *rows]), ""]
+        lines += [aligned([_OVER_ALL, *(_over_all(summary) for summary in summaries(self.performance))]), ""]
+        lines += ["* not tradable: entered at the forecast minute's own close", ""]
+        return "\n".join([*lines, *(f"- {said}" for said in self.conclusions())])
+
+    def as_json(self) -> dict[str, Any]:
+        """The same and the figures, returns as fractions."""
+        return {
+            "source": self.market.source,
+            "tickers": list(self.market.tickers),
+            "sessions": [session.label() for session in self.market.sessions],
+            "cost_bp": self.cost_bp,
+            "performance": self.performance.to_pylist(),
+            "summaries": [asdict(summary) for summary in summaries(self.performance)],
+            "figures": self.figures(),
+            "conclusions": self.conclusions(),
+        }
+
+    def conclusions(self) -> list[str]:
+        """What so many sessions of so many tickers say."""
+        return conclusions(self.performance, len(self.market.tickers), len(self.market.sessions))
+
+    def progress(self, walked: Completed) -> str:
+        """One line of the session that was added last."""
+        ics = [
+            f"{row['kind']} {row['ic_obtainable']:+.4f}"
+            for row in walked.performance.to_pylist()
+            if row["ic_obtainable"] is not None
+        ]
+        return f"{walked.session.label()}: obtainable IC {', '.join(ics) or 'of no forecast'}"
+
+
+_OVER_ALL = ("all sessions", "", "IC close*", "ICIR", "IC obtainable", "ICIR", "top bp", "after cost", "hit rate")
+
+
+def _over_all(summary: Summary) -> tuple[str, ...]:
+    return (
+        summary.kind,
+        str(summary.sessions),
+        _estimate(summary.ic_close, "{:+.4f} ± {:.4f}"),
+        _number(summary.icir_close, "{:.1f}"),
+        _estimate(summary.ic_obtainable, "{:+.4f} ± {:.4f}"),
+        _number(summary.icir_obtainable, "{:.1f}"),
+        _estimate(summary.top_return, "{:+.2f} ± {:.2f}", BASIS_POINTS),
+        _estimate(summary.top_return_after_cost, "{:+.2f} ± {:.2f}", BASIS_POINTS),
+        _number(summary.means["hit_rate"], "{:.1%}"),
+    )
+
+
+def _kind(row: Mapping[str, Any]) -> str:
+    return f"{row['kind']} (champion)" if row["champion"] else row["kind"]
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    return [
+        _number(row[name] and row[name] * (BASIS_POINTS if name in _BASIS_POINTS else 1), form)
+        for name, _, form in _COLUMNS
+    ]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
+
+
+def _estimate(value: Estimate | None, form: str, times: float = 1.0) -> str:
+    return "" if value is None else form.format(value.value * times, value.error * times)
+
+
+def _reliability(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The bins of all sessions together, in BINS of about as many forecasts each, by p_profit."""
+    bins = sorted(
+        (said, paid, count)
+        for row in rows
+        for said, paid, count in zip(
+            row["reliability_p"] or [], row["reliability_paid"] or [], row["reliability_count"] or [], strict=True
+        )
+    )
+    total, so_far = sum(count for *_, count in bins), 0
+    groups: dict[int, list[tuple[float, float, int]]] = {}
+    for one in bins:
+        groups.setdefault(min(so_far * BINS // total, BINS - 1), []).append(one)
+        so_far += one[2]
+    return [
+        {
+            "p_profit": sum(said * count for said, _, count in group) / (size := sum(count for *_, count in group)),
+            "paid": sum(paid * count for _, paid, count in group) / size,
+            "forecasts": size,
+        }
+        for group in groups.values()
+    ]

@@ -1,0 +1,66 @@
+"""`stockpick evaluate` and `stockpick prove` on a file, as they are typed, on a machine where nothing runs."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stockpick_assets.services.process import MARK
+from stockpick_assets_tests.cli.test_commands import stockpick
+from stockpick_assets_tests.short_market import short_market
+
+DAYS = [date(2026, 11, 19), date(2026, 11, 20)]
+NAMES = {"ticker": "ticker", "minute": "timestamp"} | {
+    name: name for name in ("open", "high", "low", "close", "volume")
+}
+
+
+@pytest.fixture(scope="module")
+def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    market = short_market(DAYS, tickers=6, minutes=90)
+    rows = pa.concat_tables([market.versions(session) for session in market.sessions])
+    path = tmp_path_factory.mktemp("recorded") / "bars.parquet"
+    pq.write_table(rows.select(list(NAMES)).rename_columns(list(NAMES.values())), path)
+    return path
+
+
+def left_running() -> list[psutil.Process]:
+    """Servers that a command started for the time."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        try:
+            if "stockpick-spark-" in process.environ().get(MARK, ""):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_a_file_is_evaluated_and_leaves_nothing_running(bars: Path, tmp_path: Path) -> None:
+    forecasts, drawing = tmp_path / "forecasts.parquet", tmp_path / "picture.svg"
+    options = ("--json", "--forecasts", str(forecasts), "--picture", str(drawing))
+    answer = stockpick(tmp_path / "home", "evaluate", str(bars), *options)
+    assert answer.returncode == 0, answer.stderr
+    told = json.loads(answer.stdout)
+    assert told["sessions"] == [day.isoformat() for day in DAYS]
+    assert {row["session"] for row in told["performance"] if row["kind"] == "linear"} == {DAYS[-1].isoformat()}
+    made = pq.read_table(forecasts)
+    assert made.column_names == ["ticker", "timestamp", "score", "p_profit"]
+    assert made.num_rows == made["score"].null_count + len(made["score"].drop_null()) > 300
+    assert set(made["ticker"].to_pylist()) == {f"T{number:02d}" for number in range(6)}
+    assert drawing.read_text().startswith("<svg")
+    assert left_running() == []
+
+
+def test_a_file_is_proved_free_of_look_ahead(bars: Path, tmp_path: Path) -> None:
+    answer = stockpick(tmp_path / "home", "prove", "--bars", str(bars), "--minutes", "1", "--history", "1")
+    assert answer.returncode == 0, answer.stderr
+    lines = answer.stdout.splitlines()
+    assert lines[0] == "RECORDED 2026-11-20: tickers 6, sessions before it 1"
+    assert sum("holds" in line for line in lines) >= 6
+    assert "says only that nothing dated later was used" in lines[-1]
+    assert left_running() == []
