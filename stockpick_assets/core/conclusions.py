@@ -24,11 +24,11 @@ MEANS = ("hit_rate", "turnover", "brier", "brier_base_rate", "brier_volatility",
 
 @dataclass(frozen=True)
 class Summary:
-    """One kind of model over all sessions that have forecasts of it.
+    """One kind of model over all sessions.
 
-    ic_close, ic_obtainable: mean rank IC. icir_close, icir_obtainable: mean over standard deviation of the sessions'
-    ICs. top_return, top_return_after_cost: of the top picks, as fractions. means: of the other columns of PERFORMANCE.
-    None where it cannot be told.
+    sessions: how many have an obtainable IC of it. ic_close, ic_obtainable: mean rank IC. icir_close, icir_obtainable:
+    mean over standard deviation of the sessions' ICs. top_return, top_return_after_cost: of the top picks, as
+    fractions. means: of the other columns of PERFORMANCE. None where it cannot be told.
     """
 
     kind: str
@@ -75,7 +75,7 @@ def _champion(rows: Sequence[Mapping[str, Any]]) -> str | None:
 def _summary(kind: str, rows: Sequence[Mapping[str, Any]]) -> Summary:
     return Summary(
         kind,
-        len(rows),
+        len(_values(rows, "ic_obtainable")),
         _estimate(rows, "ic_close"),
         _ratio(rows, "ic_close"),
         _estimate(rows, "ic_obtainable"),

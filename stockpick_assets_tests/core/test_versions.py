@@ -13,7 +13,7 @@ from stockpick_assets.core.due import DueMinutes
 from stockpick_assets.core.market_hours import MINUTE
 from stockpick_assets.core.reasons import Reason
 from stockpick_assets.core.schemas import BARS_FETCHED_AT, RAW_PRICES, SCORES
-from stockpick_assets.core.versions import affected_minutes, new_versions, picks_kept, stamped
+from stockpick_assets.core.versions import affected_minutes, known, new_versions, picks_kept, stamped
 from stockpick_assets_tests.picks import minute, pick, table
 from stockpick_assets_tests.rows import SESSION, bars, scores
 
@@ -160,3 +160,13 @@ def test_picks_of_other_minutes_and_tickers_are_made_as_ever() -> None:
         (minute(0), "AMD", LATER, True),
         (minute(1), "AAPL", LATER, True),
     ]
+
+
+def test_of_a_bar_the_newest_version_is_known_that_had_come_by_then() -> None:
+    first = answer(Reason.PRESENT)
+    second = answer(Reason.PRESENT, fetched_at=LATER, close=10.6)
+    other = answer(Reason.PRESENT, index=1, fetched_at=LATER)
+    versions = rows(second, other, first)
+    assert known(versions, FETCHED)["close"].to_pylist() == [10.5]
+    assert known(versions, LATER)["close"].to_pylist() == [10.6, 10.5]
+    assert known(versions, FETCHED - MINUTE).num_rows == 0

@@ -172,6 +172,13 @@ def test_the_flow_has_no_leak(walk: Walk, past: list[Completed]) -> None:
     assert all(check.compared > 1000 for check in done)
 
 
+def test_a_session_without_one_before_it_has_no_model_and_the_next_one_has(past: list[Completed]) -> None:
+    first, second = (one.predictions for one in past)
+    assert set(first["abstain"].to_pylist()) == {f"session {DAYS[0]} has no model"}
+    assert first["score"].null_count == first.num_rows
+    assert second["score"].null_count < second.num_rows / 2
+
+
 def test_a_shuffle_keeps_each_minutes_outcomes_together_and_in_their_minute(past: list[Completed]) -> None:
     before = past[-1].training
     after = shuffled(before, np.random.default_rng(1))
