@@ -55,10 +55,10 @@ class Evaluation:
     def title(self) -> str:
         """What was evaluated."""
         sessions, tickers = self.market.sessions, len(self.market.tickers)
-        last = f"s {sessions[0].label()} to {sessions[-1].label()}" if len(sessions) > 1 else f" {sessions[0].label()}"
+        first, last = (session.label() for session in (min(sessions), max(sessions)))
         return (
-            f"{self.market.source.upper()}: {tickers} ticker{'' if tickers == 1 else 's'}, "
-            f"{len(sessions)} session{last}, cost {self.cost_bp:g} bp"
+            f"{self.market.source.upper()}: {tickers} ticker{'' if tickers == 1 else 's'}, {len(sessions)} "
+            f"session{f's {first} to {last}' if first < last else f' {first}'}, cost {self.cost_bp:g} bp"
         )
 
     def figures(self) -> dict[str, list[dict[str, Any]]]:
