@@ -14,18 +14,21 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from stockpick_assets.core import ranking
+from stockpick_assets.core.abstaining import doubt
 from stockpick_assets.core.answers import BACKFILL_LAG
+from stockpick_assets.core.calibration import CALIBRATION_SESSIONS
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.factors import BARS_SESSIONS, TRAINING_SESSIONS, aligned, factors
 from stockpick_assets.core.market_hours import Session, session_on
 from stockpick_assets.core.performance import performance
-from stockpick_assets.core.schemas import PERFORMANCE, PREDICTIONS, RAW_PRICES, TRAINING_SET, TableSchema
+from stockpick_assets.core.registry import champion, decided
+from stockpick_assets.core.schemas import CHAMPIONS, PERFORMANCE, PREDICTIONS, RAW_PRICES, TRAINING_SET, TableSchema
 from stockpick_assets.core.versions import known, stamped
 from stockpick_assets.resources.market_data import MarketData
 from stockpick_assets.spark.features import COMPUTED, features
 from stockpick_assets.spark.frames import frame, rows
-from stockpick_assets.spark.scoring import Model, abstained, predict
-from stockpick_assets.spark.training import LABELLED, Fit, fit, training_rows
+from stockpick_assets.spark.scoring import FITTED_OF, Model, SessionModels, abstained, predict
+from stockpick_assets.spark.training import LABELLED, FittedModel, fit, training_rows
 from stockpick_assets.store import Store
 
 # Of earlier sessions what features are compared with: as many as the asset `performance` reads.
@@ -82,24 +85,6 @@ def earlier(sessions: Sequence[date], session: date) -> list[date]:
     return [day for day in sessions if day < session]
 
 
-def _features(spark: SparkSession, bars: DataFrame, factors: DataFrame, first: datetime) -> DataFrame:
-    return features(spark, bars, first)
-
-
-def _training_rows(spark: SparkSession, features: DataFrame, bars: DataFrame, factors: DataFrame) -> DataFrame:
-    return training_rows(spark, features, bars)
-
-
-def _fit(
-    spark: SparkSession, training: pa.Table, predictions: pa.Table, kinds: Sequence[str], cost_bp: float, seed: int
-) -> Fit | None:
-    return fit(spark, training, cost_bp)
-
-
-def _predict(models: Fit, features: DataFrame) -> DataFrame:
-    return predict(Model(models.pipeline, "walk", models.measured.expected_return_per_score), features)
-
-
 @dataclass(frozen=True)
 class Steps:
     """The functions of the flow, in its order; production's by default.
@@ -111,10 +96,10 @@ class Steps:
     read_by_factors: Callable[[Sequence[date], date], list[date]] = earlier
     read_by_models: Callable[[Sequence[date], date], list[date]] = earlier
     factors: Callable[[Session, Sequence[str], str, pa.Table, pa.Table], pa.Table] = factors
-    features: Callable[[SparkSession, DataFrame, DataFrame, datetime], DataFrame] = _features
-    training_rows: Callable[[SparkSession, DataFrame, DataFrame, DataFrame], DataFrame] = _training_rows
-    fit: Callable[..., Any] = _fit
-    predict: Callable[[Any, DataFrame], DataFrame] = _predict
+    features: Callable[[SparkSession, DataFrame, DataFrame, datetime], DataFrame] = features
+    training_rows: Callable[[SparkSession, DataFrame, DataFrame, DataFrame], DataFrame] = training_rows
+    fit: Callable[..., tuple[FittedModel, ...]] = fit
+    predict: Callable[[SessionModels, DataFrame], DataFrame] = predict
     picks: Callable[..., pa.Table] = ranking.picks
     performance: Callable[[pa.Table, pa.Table, pa.Table, Session, str, float], pa.Table] = performance
 
@@ -149,7 +134,7 @@ class Walked(Completed):
 
     factors: pa.Table = field(kw_only=True)
     features: pa.Table = field(kw_only=True)
-    models: Any = field(kw_only=True)
+    models: SessionModels | None = field(kw_only=True)
 
     def completed(self) -> Completed:
         """What is kept of it: features are in the training set once more, and 16 MB a session of 100 tickers."""
@@ -210,15 +195,30 @@ class Walk:
             session, bars, own.training, forecasts, factors=made, features=stamped(computed, bars), models=models
         )
 
-    def models(self, session: Session, completed: Sequence[Completed]) -> Any:
+    def models(self, session: Session, completed: Sequence[Completed]) -> SessionModels | None:
         """The models of a session, fitted to the training sets of earlier ones; None where they are too few."""
         terms = self.terms
         read = self.steps.read_by_models(_dates(completed), session.date)
         training = _of(TRAINING_SET, "training", completed, read)
-        if not training.num_rows or len(training["session"].unique()) < terms.fit_after:
+        if len(training["session"].unique()) < terms.fit_after:
             return None
-        predictions = _of(PREDICTIONS, "predictions", completed, read)
-        return self.steps.fit(self.spark, training, predictions, terms.kinds, terms.cost_bp, terms.seed)
+        predictions = _of(PREDICTIONS, "predictions", completed, read[-CALIBRATION_SESSIONS:])
+        measured = _of(PERFORMANCE, "performance", completed, read)
+        fitted = self.steps.fit(self.spark, training, predictions, terms.kinds, terms.cost_bp, terms.seed)
+        kind = champion(self._decisions(session, completed, read), session.date, terms.kinds).kind
+        models = {one.kind: _model(one, session, fitted, measured, terms.cost_bp) for one in fitted}
+        return SessionModels(models[kind], tuple(models.values()))
+
+    def _decisions(self, session: Session, completed: Sequence[Completed], read: Sequence[date]) -> pa.Table:
+        """Rows CHAMPIONS: what the rule decided after each of the sessions that may be read."""
+        champions, measured = CHAMPIONS.empty(), PERFORMANCE.empty()
+        past = [one for one in completed if one.session.date in read]
+        for one, following in zip(past, [*(later.session for later in past[1:]), session], strict=True):
+            measured = pa.concat_tables([measured, one.performance])
+            decision = decided(champions, measured, following.date, self.terms.kinds, one.session.close)
+            if decision is not None:
+                champions = pa.concat_tables([champions, decision.rows(self.market.source)])
+        return champions
 
     def graded(self, walked: Walked, past: Sequence[Completed]) -> Walked:
         """The session with how its forecasts did. past: earlier sessions."""
@@ -226,6 +226,24 @@ class Walk:
         source, cost_bp = self.market.source, self.terms.cost_bp
         found = self.steps.performance(walked.predictions, walked.training, reference, walked.session, source, cost_bp)
         return replace(walked, performance=found)
+
+
+def _model(
+    model: FittedModel, session: Session, fitted: Sequence[FittedModel], measured: pa.Table, cost_bp: float
+) -> Model:
+    """A fitted model as it is used, without the way through the store."""
+    pipelines = {one.kind: one.pipeline for one in fitted}
+    pipeline, worth = pipelines.get(FITTED_OF.get(model.kind, "")), model.worth
+    return Model(
+        model.kind,
+        f"{session.date}-{model.kind}",
+        pipeline and pipeline.stages[-1],
+        cost_bp,
+        worth and worth.coefficients,
+        worth and worth.return_per_score,
+        worth and worth.obtainable_per_score,
+        model.abstain or doubt(measured, model.kind),
+    )
 
 
 def _dates(completed: Sequence[Completed]) -> list[date]:
