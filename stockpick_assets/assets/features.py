@@ -14,6 +14,7 @@ from stockpick_assets.core.schemas import BARS_FETCHED_AT, FACTORS, FEATURE_ROWS
 from stockpick_assets.core.versions import stamped
 from stockpick_assets.io_managers import Extent
 from stockpick_assets.partitions import SelectionError
+from stockpick_assets.spark.features import READ
 from stockpick_assets.spark.features import features as compute
 from stockpick_assets.spark.frames import frame, rows_of
 from stockpick_assets.spark.indicators import with_indicators
@@ -45,7 +46,7 @@ def features(flow: Flow) -> dg.AssetsDefinition:
         # Of the bars and not of the window: rows of a ticker that left the window are compared too.
         tickers: list[Any] = pc.unique(bars["ticker"]).to_pylist()
         daily = aligned(factors, [session.date for session in selection.sessions], sorted(tickers))
-        given = frame(spark, bars)
+        given = frame(spark, bars.select(READ))
         computed = compute(spark, given, frame(spark, daily), selection.first)
         computed = with_indicators(spark, computed, given, selection.first)
         rows = rows_of(computed, COMPUTED, selection.last, selection.tickers)

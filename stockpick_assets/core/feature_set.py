@@ -8,8 +8,8 @@ name, all of it known when the minute closes:
   the minute), `volatility_15`, `highest_15`, `lowest_15`, `mean_log_volume_30`, `zero_share_60`, `missing_share_60`;
 - of the tickers of the minute: `excess` (log return minus its mean over them), `dispersion` (of `excess` in sig);
 - of earlier sessions, from the table FACTORS: `slope_e1 slope_cmid slope_es5 drift dollar_volume`;
-- a combined feature also the features before it and the conditioners; ES5 alone the window `previous_4`, the four
-  minutes before.
+- a combined feature also the features before it and the conditioners; ES5 alone `e1_before`, the sum of e1 over the
+  four minutes before.
 
 SHAPES and E1 are made neutral: clipped to ±8, demeaned across the tickers of the minute that have one, and rid of their
 projection on the factors. At the end every feature is standardised across the tickers and clipped to ±3. What does not
@@ -140,7 +140,7 @@ E1 = Feature(
 )
 ES5 = Feature(
     name="es5",
-    expression="(e1 + coalesce(sum(e1) OVER previous_4, 0)) / sqrt(5)",
+    expression="(e1 + coalesce(e1_before, 0)) / sqrt(5)",
     definition="sum of the last five e1, over √5",
     unit="sig",
     look_back=_SIG + 4,

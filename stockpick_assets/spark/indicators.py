@@ -1,4 +1,4 @@
-"""The indicators of every bar from the bars of the session up to it: one SQL statement, live and backfilled.
+"""The indicators of every bar from the bars of the session up to it: one plan, live and backfilled.
 
 What belongs here: how the table of core/indicators.py is computed. What does not: the features (features.py).
 
@@ -11,16 +11,14 @@ price of what the recursion gives; the weights would leave a double's range afte
 from datetime import datetime
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from stockpick_assets.core.indicators import INDICATORS
 
 _KEY = ("session", "minute", "ticker", "source")
-_KEYS = ", ".join(_KEY)
 _OF_TICKER = "PARTITION BY session, ticker ORDER BY minute"
-_WINDOWS = f"""
-    in_order AS ({_OF_TICKER}),
-    so_far AS ({_OF_TICKER} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW),
-    newest_20 AS ({_OF_TICKER} ROWS BETWEEN 19 PRECEDING AND CURRENT ROW)"""
+_SO_FAR = f"({_OF_TICKER} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
+_NEWEST_20 = f"({_OF_TICKER} ROWS BETWEEN 19 PRECEDING AND CURRENT ROW)"
 
 
 def indicators(spark: SparkSession, bars: DataFrame, first: datetime) -> DataFrame:
@@ -30,7 +28,37 @@ def indicators(spark: SparkSession, bars: DataFrame, first: datetime) -> DataFra
     far, one row a (ticker, minute). A row without a close is no bar: it has no row here and is not counted. An
     indicator is null until the bars it needs are there, and where its convention says so.
     """
-    return spark.sql(_STATEMENT, args={"first": first}, bars=bars)
+    return (
+        bars.where("close IS NOT NULL")
+        .selectExpr(
+            *(*_KEY, "high", "low", "close", "volume", "(high + low + close) / 3 AS price"),
+            f"count(*) OVER {_SO_FAR} AS n",
+            f"lag(close) OVER ({_OF_TICKER}) AS close_before",
+        )
+        .selectExpr(
+            *(*_KEY, "n"),
+            f"{_wilder('greatest(close - close_before, 0)')} AS rise",
+            f"{_wilder('greatest(close_before - close, 0)')} AS fall",
+            f"{_wilder('greatest(high, close_before) - least(low, close_before)')} AS atr_14",
+            f"{_exponential('close', 12)} - {_exponential('close', 26)} AS macd",
+            f"{_exponential('close', 20)} AS ema_20",
+            f"avg(close) OVER {_NEWEST_20} AS sma_20",
+            f"2 * stddev_pop(close) OVER {_NEWEST_20} AS half_width",
+            f"try_divide(sum(price * volume) OVER {_SO_FAR}, sum(volume) OVER {_SO_FAR}) AS vwap",
+            f"sum(volume * coalesce(signum(close - close_before), 0)) OVER {_SO_FAR} AS obv",
+        )
+        .selectExpr("*", f"{_exponential('macd', 9, since=26)} AS macd_signal")
+        .where(F.col("minute") >= F.lit(first))
+        .selectExpr(
+            *(*_KEY, "n", "macd", "macd_signal", "atr_14", "vwap", "obv", "ema_20", "sma_20"),
+            "100 * try_divide(rise, rise + fall) AS rsi_14",
+            "macd - macd_signal AS macd_histogram",
+            "sma_20 AS bollinger_middle",
+            "sma_20 + half_width AS bollinger_upper",
+            "sma_20 - half_width AS bollinger_lower",
+        )
+        .selectExpr(*_KEY, *(f"IF(n >= {item.needs}, {item.name}, NULL) AS {item.name}" for item in INDICATORS))
+    )
 
 
 def with_indicators(spark: SparkSession, features: DataFrame, bars: DataFrame, first: datetime) -> DataFrame:
@@ -43,7 +71,7 @@ def _recursive(value: str, since: int, length: int, weight: float) -> str:
     seeded, kept = since + length - 1, 1 - weight
     return (
         f"power({kept!r}D, n - {seeded}) * sum(({value}) * CASE WHEN n > {seeded} THEN {weight!r}D * power({kept!r}D, "
-        f"{seeded} - n) WHEN n >= {since} THEN {1 / length!r}D END) OVER so_far"
+        f"{seeded} - n) WHEN n >= {since} THEN {1 / length!r}D END) OVER {_SO_FAR}"
     )
 
 
@@ -54,35 +82,3 @@ def _wilder(value: str) -> str:
 
 def _exponential(value: str, length: int, since: int = 1) -> str:
     return _recursive(value, since, length, weight=2 / (length + 1))
-
-
-_STATEMENT = f"""
-WITH bar AS (
-    SELECT {_KEYS}, high, low, close, volume, (high + low + close) / 3 AS price,
-        count(*) OVER so_far AS n, lag(close) OVER in_order AS close_before
-    FROM {{bars}} WHERE close IS NOT NULL WINDOW {_WINDOWS}
-),
-averaged AS (
-    SELECT {_KEYS}, n,
-        {_wilder("greatest(close - close_before, 0)")} AS rise,
-        {_wilder("greatest(close_before - close, 0)")} AS fall,
-        {_wilder("greatest(high, close_before) - least(low, close_before)")} AS atr_14,
-        {_exponential("close", 12)} - {_exponential("close", 26)} AS macd,
-        {_exponential("close", 20)} AS ema_20,
-        avg(close) OVER newest_20 AS sma_20,
-        2 * stddev_pop(close) OVER newest_20 AS half_width,
-        try_divide(sum(price * volume) OVER so_far, sum(volume) OVER so_far) AS vwap,
-        sum(volume * coalesce(signum(close - close_before), 0)) OVER so_far AS obv
-    FROM bar WINDOW {_WINDOWS}
-),
-signalled AS (
-    SELECT *, {_exponential("macd", 9, since=26)} AS macd_signal FROM averaged WINDOW {_WINDOWS}
-),
-completed AS (
-    SELECT *, 100 * try_divide(rise, rise + fall) AS rsi_14, macd - macd_signal AS macd_histogram,
-        sma_20 AS bollinger_middle, sma_20 + half_width AS bollinger_upper, sma_20 - half_width AS bollinger_lower
-    FROM signalled
-)
-SELECT {_KEYS}, {", ".join(f"IF(n >= {item.needs}, {item.name}, NULL) AS {item.name}" for item in INDICATORS)}
-FROM completed WHERE minute >= :first
-"""
