@@ -129,7 +129,8 @@ class TableIOManager(dg.ConfigurableIOManager):
             context.add_output_metadata({"new versions": added})
         else:
             kept = _picks_kept(store, obj, bounds) if name == PICKS.name else obj
-            tickers: list[Any] = pc.unique(obj["ticker"]).to_pylist() if "ticker" in obj.column_names else []
+            # Rows of tickers that have left the window stay; a session's own rows are one whole.
+            tickers: list[Any] = pc.unique(obj["ticker"]).to_pylist() if bounds.tickers else []
             version = store.replace(name, kept, bounds.sql(tickers), metadata)
         committed, speed = {"table": store.uri(name), "table version": version}, self._speed(obj.num_rows)
         context.log.info(f"{name}: {obj.num_rows:,} rows answered, {speed['rows/s']:,} a second")

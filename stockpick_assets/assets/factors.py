@@ -34,7 +34,6 @@ def factors(flow: Flow) -> dg.AssetsDefinition:
         made = compute(session, flow.window.tickers, flow.source, bars, training)
         metadata = {
             "sessions": made["sessions"][0].as_py(),
-            "tickers": made.num_rows,
             "tables read": str(versions_read(bars, training)),
         }
         return flow.output(made, ("ticker", "sig_before", "slope_e1", "drift"), metadata)

@@ -124,10 +124,10 @@ class Flow:
         """The rows with what a person wants to see of them: counts, the newest minute and a few rows of `preview`."""
         shown: dict[str, Any] = {"dagster/row_count": rows.num_rows, "source": self.source}
         if "ticker" in rows.column_names and rows.num_rows:
-            newest = pc.max(rows["minute"]).as_py()
+            if "minute" in rows.column_names:
+                shown["newest minute"] = f"{minute_label(pc.max(rows['minute']).as_py())} New York"
             shown |= {
                 "tickers": pc.count_distinct(rows["ticker"]).as_py(),
-                "newest minute": f"{minute_label(newest)} New York",
                 "preview": dg.MetadataValue.md(_markdown(rows, preview)),
                 "app": dg.MetadataValue.url(self.links.ticker(rows["ticker"][0].as_py())),
             }
