@@ -11,13 +11,13 @@ from typing import Any
 import pyarrow as pa
 
 from stockpick_assets.core.registry import Decision, RegistryError, champion, chosen, decided
-from stockpick_assets.core.schemas import CHAMPIONS, PERFORMANCE, RETURN_MODEL, TABLES
-from stockpick_assets.store import Store, TableMissing, versions_read
+from stockpick_assets.core.schemas import CHAMPIONS, PERFORMANCE, RETURN_MODEL
+from stockpick_assets.store import Store, versions_read
 
 
 def champion_of(store: Store, session: date, kinds: Sequence[str]) -> Decision:
     """The decision that holds for the session. Raises StoreError."""
-    return champion(rows_or_none(store, CHAMPIONS.name), session, kinds)
+    return champion(store.read_if_written(CHAMPIONS.name), session, kinds)
 
 
 def champions_of(store: Store, models: pa.Table) -> dict[date, dict[str, Any]]:
@@ -26,7 +26,7 @@ def champions_of(store: Store, models: pa.Table) -> dict[date, dict[str, Any]]:
     models: rows RETURN_MODEL that were fitted for the sessions. A version that is pinned may be of an earlier one; it
     is doubted for what its kind is doubted for today. Raises RegistryError where it is gone, and StoreError.
     """
-    log = rows_or_none(store, CHAMPIONS.name)
+    log = store.read_if_written(CHAMPIONS.name)
     of_session = defaultdict[date, dict[str, dict[str, Any]]](dict)
     for row in models.to_pylist():
         of_session[row["session"]][row["kind"]] = row
@@ -54,8 +54,8 @@ def decide(
     Called again for the same session it makes none. now: wall time. metadata: kept with the commit. Raises
     CommitRefused where another decision came between, after which it may be called again, and StoreError.
     """
-    champions = rows_or_none(store, CHAMPIONS.name)
-    decision = decided(champions, rows_or_none(store, PERFORMANCE.name), session, kinds, now)
+    champions = store.read_if_written(CHAMPIONS.name)
+    decision = decided(champions, store.read_if_written(PERFORMANCE.name), session, kinds, now)
     if decision is not None:
         append(store, decision, champions, metadata)
     return decision
@@ -68,11 +68,3 @@ def append(store: Store, decision: Decision, champions: pa.Table, metadata: Mapp
     """
     after = versions_read(champions).get(CHAMPIONS.name, 0)
     return store.append(CHAMPIONS.name, decision.rows(store.source), metadata, after)
-
-
-def rows_or_none(store: Store, name: str) -> pa.Table:
-    """Every row of a table; none where it has not been written. Raises StoreError."""
-    try:
-        return store.read(name)
-    except TableMissing:
-        return TABLES[name].empty()

@@ -262,11 +262,7 @@ def earlier(store: Store, name: str, session: Session, count: int, columns: Sequ
     Raises StoreError.
     """
     first = sessions_until(session_before(session).date, count)[0]
-    try:
-        return store.read(name, from_session=first.date, before=session.date, columns=columns)
-    except TableMissing:
-        empty = TABLES[name].empty()
-        return empty.select(list(columns)) if columns else empty
+    return store.read_if_written(name, columns, from_session=first.date, before=session.date)
 
 
 def commit_metadata(run_id: str, keys: dg.PartitionKeyRange) -> Mapping[str, str]:

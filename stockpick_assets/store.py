@@ -171,6 +171,13 @@ class Store:
             rows = last_of_each(rows, schema.key)
         return rows.select(wanted).replace_schema_metadata({"table": name, "version": str(table.version())})
 
+    def read_if_written(self, name: str, columns: Sequence[str] = (), **ends: Any) -> pa.Table:
+        """As `read`; no rows of a table that was never written. Raises StoreError."""
+        try:
+            return self.read(name, columns=columns, **ends)
+        except TableMissing:
+            return TABLES[name].empty().select(list(columns) or TABLES[name].columns.names)
+
     def replace(self, name: str, rows: pa.Table, predicate: str, metadata: Mapping[str, str]) -> int:
         """Commit `rows` in place of those that `predicate` (SQL) selects, as one commit; returns the new version.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stockpick_assets.champions import append, champion_of, decide, rows_or_none
+from stockpick_assets.champions import append, champion_of, decide
 from stockpick_assets.core.schemas import CHAMPIONS
 from stockpick_assets.store import CommitRefused, Store, StoreError
 from stockpick_assets_tests.models import DAYS, KINDS, MADE_AT, decision, performance
@@ -42,7 +42,7 @@ def test_a_run_that_is_repeated_decides_once(store: Store) -> None:
 
 
 def test_a_decision_made_on_a_log_that_has_changed_since_is_refused(store: Store) -> None:
-    before = rows_or_none(store, CHAMPIONS.name)
+    before = store.read_if_written(CHAMPIONS.name)
     append(store, decision(NEXT, "linear"), before, {})
     with pytest.raises(CommitRefused):
         append(store, decision(NEXT, "reversal", after_hours=1), before, {})

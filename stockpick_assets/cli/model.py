@@ -14,7 +14,7 @@ import click
 import pyarrow as pa
 
 from stockpick_assets import __version__
-from stockpick_assets.champions import append, rows_or_none
+from stockpick_assets.champions import append
 from stockpick_assets.cli.columns import aligned
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import last_session_begun, session_after
@@ -53,7 +53,7 @@ class Registry:
         store, wall = Store.from_settings(settings), wall_clock()
         following = session_after(last_session_begun(settings.clock.at(wall))).date
         models = store.read(RETURN_MODEL.name)
-        return cls(store, settings.kinds, models, rows_or_none(store, CHAMPIONS.name), following, wall)
+        return cls(store, settings.kinds, models, store.read_if_written(CHAMPIONS.name), following, wall)
 
     @property
     def sessions(self) -> list[date]:

@@ -13,7 +13,7 @@ from stockpick_assets.jobs import DAILY, UNIVERSE, AssetJob
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.sensors.live import answered_minutes, is_at_work
-from stockpick_assets.store import Store, TableMissing
+from stockpick_assets.store import Store
 
 
 def after_close_sensor(flow: Flow, jobs: Sequence[AssetJob]) -> dg.SensorDefinition:
@@ -61,9 +61,5 @@ def _request(source: str, due: DueSession) -> dg.RunRequest:
 
 def has_session(store: Store, table: str, session: Session) -> bool:
     """Whether the table holds rows of the session. Raises StoreError."""
-    columns: Sequence[str] = ("session",)
-    try:
-        rows = store.read(table, from_session=session.date, to_session=session.date, columns=columns)
-    except TableMissing:
-        return False
+    rows = store.read_if_written(table, ("session",), from_session=session.date, to_session=session.date)
     return rows.num_rows > 0
