@@ -29,12 +29,13 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 from stockpick_assets import services
+from stockpick_assets.core.feature_set import NAMES
 from stockpick_assets.core.market_hours import session_before, session_on
 from stockpick_assets.core.schemas import DEFAULT_KINDS, PREDICTIONS, TRAINING_SET
 from stockpick_assets.services.spark import Spark
 from stockpick_assets.settings import Settings
 from stockpick_assets.spark.frames import frame, rows
-from stockpick_assets.spark.scoring import NAMES, READ, Model, SessionModels, load, predict, save
+from stockpick_assets.spark.scoring import READ, Model, SessionModels, load, predict, save
 from stockpick_assets.spark.training import RIDGE, TARGET, fit
 
 LAST_SESSION = date(2026, 11, 20)

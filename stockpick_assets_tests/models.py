@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from stockpick_assets.core.feature_set import FEATURES
+from stockpick_assets.core.feature_set import NAMES
 from stockpick_assets.core.market_hours import sessions_until
 from stockpick_assets.core.registry import Decision
 from stockpick_assets.core.schemas import CHAMPIONS, PERFORMANCE, RETURN_MODEL
@@ -30,7 +30,7 @@ def models(days: Sequence[date], kinds: Sequence[str] = KINDS, **values: Any) ->
             "version": version(kind, day),
             "kind": kind,
             "path": None if kind == "reversal" else f"models/{day}/{version(kind, day)}",
-            "features": [feature.name for feature in FEATURES],
+            "features": NAMES,
             "training_sessions": [],
             **values,
         }

@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stockpick_assets.core.market_hours import MINUTE, NEW_YORK
-from stockpick_assets.core.registry import NAIVE
+from stockpick_assets.core.schemas import NAIVE
 from streamlit_app.rows import Run, new_york
 
+Figure = alt.LayerChart | alt.FacetChart
 Channel = TypeVar("Channel", alt.Shape, alt.Color, alt.Fill)
 Theme = Literal["light", "dark"]
 
@@ -105,7 +106,7 @@ class Panel:
         return [marked.mark_rule(strokeDash=[4, 3], color=self.ink, clip=True).encode(x=self.x)]
 
 
-def price(panel: Panel, history: pa.Table) -> alt.LayerChart | alt.FacetChart:
+def price(panel: Panel, history: pa.Table) -> Figure:
     """The close of each minute, broken where there is no bar, and the minutes at which the ticker was a top pick."""
     ranks: Any = history["rank"]
     best: Any = pc.and_(pc.less_equal(ranks, pa.scalar(TOP)), pc.is_valid(history["close"]))
@@ -144,7 +145,7 @@ def price(panel: Panel, history: pa.Table) -> alt.LayerChart | alt.FacetChart:
     return alt.layer(line, points, *panel.rule()).properties(height=300)
 
 
-def probability(panel: Panel, history: pa.Table) -> alt.LayerChart | alt.FacetChart:
+def probability(panel: Panel, history: pa.Table) -> Figure:
     """p_profit of the ticker over time, in the band between the lowest and the highest of all tickers that minute."""
     base = alt.Chart(_timed(history.select(["minute", "p_profit", "lowest", "highest"])))
     band = base.mark_area(color=panel.ink, opacity=0.2, clip=True).encode(x=panel.x, y=_y("lowest:Q"), y2="highest:Q")
@@ -154,7 +155,7 @@ def probability(panel: Panel, history: pa.Table) -> alt.LayerChart | alt.FacetCh
     return alt.layer(band, line, *panel.rule()).properties(height=150)
 
 
-def gaps(panel: Panel, runs: Sequence[Run]) -> alt.LayerChart | alt.FacetChart:
+def gaps(panel: Panel, runs: Sequence[Run]) -> Figure:
     """The minutes without a bar, as one rectangle a run, one row a reason."""
     rows = alt.Chart(
         pa.table(
@@ -186,7 +187,7 @@ def gaps(panel: Panel, runs: Sequence[Run]) -> alt.LayerChart | alt.FacetChart:
     return alt.layer(bars, *panel.rule()).properties(height=AXIS_HEIGHT + ROW * len(reasons))
 
 
-def reliability(theme: Theme, bins: pa.Table) -> alt.LayerChart | alt.FacetChart:
+def reliability(theme: Theme, bins: pa.Table) -> Figure:
     """What came true against what was said, in per cent; on the diagonal a probability keeps its word.
 
     bins: p_profit, paid and forecasts, whose number is the size of the point.
@@ -213,13 +214,13 @@ def reliability(theme: Theme, bins: pa.Table) -> alt.LayerChart | alt.FacetChart
     ).properties(height=300)
 
 
-def ics(theme: Theme, points: pa.Table) -> dict[str, alt.LayerChart | alt.FacetChart]:
+def ics(theme: Theme, points: pa.Table) -> dict[str, Figure]:
     """A panel for each label, all of one scale: the IC of each session, with one standard error to both sides.
 
     points: session, label, ic, low and high.
     """
     ends = [min(0.0, float(points["low"].to_numpy().min())), max(0.0, float(points["high"].to_numpy().max()))]
-    panels: dict[str, alt.LayerChart | alt.FacetChart] = {}
+    panels: dict[str, Figure] = {}
     labels: Any = points["label"]
     for label in labels.unique().to_pylist():
         rows = alt.Chart(points.filter(pc.equal(labels, pa.scalar(label)))).encode(x=_sessions())
@@ -234,7 +235,7 @@ def ics(theme: Theme, points: pa.Table) -> dict[str, alt.LayerChart | alt.FacetC
     return panels
 
 
-def top_returns(theme: Theme, points: pa.Table) -> alt.LayerChart | alt.FacetChart:
+def top_returns(theme: Theme, points: pa.Table) -> Figure:
     """Mean return of the top picks of each session in basis points, before and after cost.
 
     points: session, cost and bp.
@@ -256,7 +257,7 @@ def top_returns(theme: Theme, points: pa.Table) -> alt.LayerChart | alt.FacetCha
     return alt.layer(_zero(theme), line).properties(height=220)
 
 
-def ics_of_kinds(theme: Theme, points: pa.Table) -> alt.LayerChart | alt.FacetChart:
+def ics_of_kinds(theme: Theme, points: pa.Table) -> Figure:
     """Obtainable IC of every kind of model by session, and of naive; the champion's points are the large ones.
 
     points: session, kind, ic and role.

@@ -16,6 +16,7 @@ import pyarrow as pa
 import streamlit as st
 
 from stockpick_assets.core.links import Links
+from stockpick_assets.core.messages import NUMBERS
 from stockpick_assets.core.state import FLOW, State, Tables, state_of
 from stockpick_assets.settings import Settings
 from stockpick_assets.store import Store, StoreError, TableMissing
@@ -32,13 +33,7 @@ PICKS_COLUMNS = (
     "minute",
     "ticker",
     "rank",
-    "price",
-    "change_day",
-    "change_5m",
-    "pop_window",
-    "p_profit",
-    "expected_excess_return",
-    "expected_obtainable_return",
+    *NUMBERS,
     "model_version",
     "abstain",
 )

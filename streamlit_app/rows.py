@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stockpick_assets.core.grading import never_graded
+from stockpick_assets.core.labels import BASIS_POINTS
 from stockpick_assets.core.links import ticker_parameters
 from stockpick_assets.core.market_hours import MINUTE, NEW_YORK, session_of
 from stockpick_assets.core.reasons import Reason
@@ -22,7 +23,6 @@ from stockpick_assets.core.state import NO_ROW
 
 BIN_POINTS = 5  # width of a bin of p_profit, in percentage points
 SESSIONS_NEEDED = 5  # fewer sessions than this are no statistic
-BASIS_POINTS = 1e4
 RECENT_MINUTES = 30
 
 HISTORY = pa.schema(

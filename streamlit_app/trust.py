@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stockpick_assets.core.registry import NAIVE, Decision, chosen
-from streamlit_app.rows import BASIS_POINTS, SESSIONS_NEEDED
+from stockpick_assets.core.abstaining import doubt, sessions_said, skill
+from stockpick_assets.core.labels import BASIS_POINTS
+from stockpick_assets.core.registry import Decision, chosen
+from stockpick_assets.core.schemas import NAIVE
+from streamlit_app.rows import SESSIONS_NEEDED
 
 SESSIONS_SHOWN = 20
-SESSIONS_JUDGED = 10
-ERRORS = 2.0  # standard errors above zero that are skill
 BIN_POINTS = 2  # width of a bin of p_profit in the reliability diagram, in percentage points: they lie within ten
 OBTAINABLE, CLOSE = "obtainable", "close: not tradable"
 BEFORE_COST, AFTER_COST = "before cost", "after cost"
@@ -31,28 +32,18 @@ class Verdict:
 
 
 def verdict(performance: pa.Table, decision: Decision, models: pa.Table) -> Verdict:
-    """What may be said of the champion.
+    """What may be said of the champion, in the words in which its picks abstain.
 
     performance: rows PERFORMANCE. decision: the one that holds for the newest session of `models`, rows RETURN_MODEL.
     """
-    ics = [
-        row["ic_obtainable"]
-        for row in sorted(performance.to_pylist(), key=lambda row: row["session"])
-        if row["kind"] == decision.kind and row["ic_obtainable"] is not None
-    ][-SESSIONS_JUDGED:]
-    reason = _abstains(decision, models)
-    if len(ics) < SESSIONS_NEEDED:
-        measured = f"{len(ics)} of the {SESSIONS_NEEDED} sessions that it takes have been measured"
+    found = skill(performance, decision.kind)
+    reason = _abstains(decision, models) or doubt(performance, decision.kind)
+    if found.sessions < SESSIONS_NEEDED:
+        measured = f"{found.sessions} of the {SESSIONS_NEEDED} sessions that it takes have been measured"
         return Verdict("too early", f"{measured}; the model abstains: {reason}" if reason else measured)
-    mean, threshold = float(np.mean(ics)), ERRORS * float(np.std(ics, ddof=1)) / len(ics) ** 0.5
-    skilled = mean > threshold
-    numbers = (
-        f"the obtainable IC over {len(ics)} sessions is {mean:.4f}, "
-        f"{'more than' if skilled else 'and skill is more than'} {threshold:.4f} ({ERRORS:g} standard errors)"
-    )
-    if reason:
-        return Verdict("abstaining", f"{reason}; {numbers}")
-    return Verdict("skill" if skilled else "no skill", numbers)
+    if reason and reason != found.told:
+        return Verdict("abstaining", f"{reason}; {found.told}")
+    return Verdict("skill" if found.proven else "no skill", found.told)
 
 
 def newest(performance: pa.Table) -> list[dict[str, Any]]:
@@ -65,7 +56,7 @@ def newest(performance: pa.Table) -> list[dict[str, Any]]:
 
 def extent(sessions: int, forecasts: int | None = None) -> str:
     """How much a figure rests on, and that it is too early where it is less than five sessions."""
-    said = f"{sessions} session{'' if sessions == 1 else 's'}"
+    said = sessions_said(sessions)
     said += "" if forecasts is None else f", {forecasts:,} forecasts"
     return said if sessions >= SESSIONS_NEEDED else f"too early: {said}"
 

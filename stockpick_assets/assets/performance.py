@@ -14,18 +14,17 @@ import dagster as dg
 import pyarrow as pa
 
 from stockpick_assets.assets.flow import Flow
+from stockpick_assets.core.labels import BASIS_POINTS
 from stockpick_assets.core.market_hours import session_on
-from stockpick_assets.core.performance import REFERENCE, champion_version
+from stockpick_assets.core.performance import REFERENCE, REFERENCE_SESSIONS, champion_version
 from stockpick_assets.core.performance import performance as measure
 from stockpick_assets.core.schemas import PERFORMANCE, PREDICTIONS, RETURN_MODEL, TRAINING_SET
 from stockpick_assets.io_managers import Extent, earlier
 from stockpick_assets.resources.tables import Tables
-from stockpick_assets.store import Store, TableMissing
+from stockpick_assets.store import Store
 
-REFERENCE_SESSIONS = 12
 ICIR_SESSIONS = 20
 FEWEST_SESSIONS = 5  # a standard deviation of fewer is off by more than a third
-BASIS_POINTS = 1e4
 # By column of PERFORMANCE the name that Dagster plots it under from session to session.
 PLOTTED = {
     "ic_obtainable": "IC obtainable",
@@ -71,10 +70,7 @@ def performance(flow: Flow) -> dg.AssetsDefinition:
 
 def _kind(store: Store, version: str | None) -> str | None:
     """The kind of a model's version; None of a version that return_model does not know. Raises StoreError."""
-    try:
-        models = store.read(RETURN_MODEL.name, columns=("version", "kind")).to_pylist()
-    except TableMissing:
-        return None
+    models = store.read_if_written(RETURN_MODEL.name, ("version", "kind")).to_pylist()
     return next((model["kind"] for model in models if model["version"] == version), None)
 
 

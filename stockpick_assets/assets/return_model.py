@@ -20,12 +20,12 @@ from stockpick_assets.champions import champion_of, decide
 from stockpick_assets.core.abstaining import SESSIONS as DOUBT_SESSIONS
 from stockpick_assets.core.abstaining import doubt
 from stockpick_assets.core.calibration import CALIBRATION_SESSIONS
+from stockpick_assets.core.feature_set import NAMES
 from stockpick_assets.core.market_hours import session_on
 from stockpick_assets.core.schemas import KINDS, PERFORMANCE, PREDICTIONS, RETURN_MODEL, TRAINING_SET
 from stockpick_assets.io_managers import Extent, NewModels, commit_metadata, earlier
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
-from stockpick_assets.spark.scoring import NAMES
 from stockpick_assets.spark.training import FittedModel, fit
 from stockpick_assets.store import versions_read
 
@@ -70,7 +70,7 @@ def return_model(flow: Flow) -> dg.AssetsDefinition:
         }
         measured = earlier(store, PERFORMANCE.name, session_on(session), DOUBT_SESSIONS)
         rows = [
-            {**shared, "version": f"{session}-{model.kind}-{run}", **row(model, doubt(measured, model.kind))}
+            {**shared, "version": f"{session}-{model.kind}-{run}", **_told(model, doubt(measured, model.kind))}
             for model in fitted
         ]
         pipelines = {model.kind: model.pipeline for model in fitted if model.pipeline is not None}
@@ -83,7 +83,7 @@ def return_model(flow: Flow) -> dg.AssetsDefinition:
     return asset
 
 
-def row(model: FittedModel, doubted: str | None) -> dict[str, Any]:
+def _told(model: FittedModel, doubted: str | None) -> dict[str, Any]:
     """What a row of RETURN_MODEL says of a model. doubted: why it is not to be relied on, though it was fitted."""
     worth, measured = model.worth, model.measured
     told: dict[str, Any] = {

@@ -7,10 +7,11 @@ from typing import Any
 import pyarrow as pa
 
 from stockpick_assets.cli.columns import aligned
-from stockpick_assets.core.breakdown import BASIS_POINTS, Breakdown
+from stockpick_assets.core.breakdown import Breakdown
 from stockpick_assets.core.conclusions import Summary, conclusions, summaries
 from stockpick_assets.core.evaluation import Estimate
 from stockpick_assets.core.grid import Grid
+from stockpick_assets.core.labels import BASIS_POINTS
 from stockpick_assets.core.schemas import PERFORMANCE
 from stockpick_assets.walk_forward import Completed, Market
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import click
 
 from stockpick_assets.core.clock import MarketClock
+from stockpick_assets.core.labels import BASIS_POINTS
 from stockpick_assets.core.leaders import Leader, Leaders, silence
 from stockpick_assets.core.market_hours import NEW_YORK, minute_from_label, minute_label
 from stockpick_assets.core.messages import Message, MessageError, one_line, parse_message, ticker_of, topic_prefix
@@ -190,7 +191,7 @@ def _of(message: Message) -> str:
     if message.rank is not None:
         parts.append(f"rank {message.rank}")
     if message.expected_obtainable_return is not None:
-        parts.append(f"expected {message.expected_obtainable_return * 1e4:+.1f} bp before cost")
+        parts.append(f"expected {message.expected_obtainable_return * BASIS_POINTS:+.1f} bp before cost")
     for name, value in (("today", message.change_day), ("5 min", message.change_5m)):
         if value is not None:
             parts.append(f"{name} {value:+.2%}")

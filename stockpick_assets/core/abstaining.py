@@ -6,12 +6,14 @@ no forecast at all (spark/scoring.py). A pick says the first of these that holds
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 import pyarrow as pa
 
 from stockpick_assets.core.evaluation import Estimate, Numbers, pooled
+from stockpick_assets.core.labels import BASIS_POINTS
 
 SESSIONS = 10
 # An IC is skill when it is more standard errors than this above zero: of models without skill one in 700 passes.
@@ -31,7 +33,20 @@ USUAL_SESSIONS = 3
 # At most 9 % of 100 simulated tickers lacked a bar in any minute; of four recorded ones 1 % of the minutes lack two.
 MOST_MISSING = 1 / 3
 NO_EDGE = "no edge after cost"
-BASIS_POINTS = 1e4
+
+
+@dataclass(frozen=True)
+class Skill:
+    """Whether a model's obtainable IC is skill, and in how many sessions it was measured; told: with the numbers."""
+
+    proven: bool
+    sessions: int
+    told: str
+
+
+def skill(performance: pa.Table, kind: str) -> Skill:
+    """The skill of a kind of model over its newest SESSIONS of PERFORMANCE."""
+    return _skill(_newest(performance, kind))
 
 
 def doubt(performance: pa.Table, kind: str) -> str | None:
@@ -39,24 +54,38 @@ def doubt(performance: pa.Table, kind: str) -> str | None:
 
     performance: PERFORMANCE of the sessions before it; of `kind` the newest SESSIONS count.
     """
-    rows = sorted((row for row in performance.to_pylist() if row["kind"] == kind), key=lambda row: row["session"])
+    newest = _newest(performance, kind)
+    found = _skill(newest)
+    return (_miscalibrated(newest) or _drifted(newest)) if found.proven else found.told
+
+
+def sessions_said(count: int) -> str:
+    """How many sessions, in words."""
+    return f"{count} session{'' if count == 1 else 's'}"
+
+
+def _newest(performance: pa.Table, kind: str) -> list[dict[str, Any]]:
+    rows = (row for row in performance.to_pylist() if row["kind"] == kind)
+    return sorted(rows, key=lambda row: row["session"])[-SESSIONS:]
+
+
+def _skill(rows: Sequence[Mapping[str, Any]]) -> Skill:
     if not rows:
-        return "too little history: no forecast of this model has been measured in a session that is over"
-    newest = rows[-SESSIONS:]
-    return _no_skill(newest) or _miscalibrated(newest) or _drifted(newest)
-
-
-def _no_skill(rows: Sequence[Mapping[str, Any]]) -> str | None:
+        told = "too little history: no forecast of this model has been measured in a session that is over"
+        return Skill(False, 0, told)
     measured = _estimates(rows, "ic_obtainable")
     if not measured:
-        return f"no obtainable IC in {_sessions(len(rows))}: it takes two tickers whose scores and returns differ"
-    skill = pooled(measured)
-    if skill.value > SKILL_ERRORS * skill.error:
-        return None
-    verdict = "below zero"
-    if skill.value > -SKILL_ERRORS * skill.error:
-        verdict = f"within noise of zero ({SKILL_ERRORS:g} errors)"
-    return f"obtainable IC over {_sessions(len(measured))} is {skill.value:.3f} ± {skill.error:.3f}, {verdict}"
+        told = f"no obtainable IC in {sessions_said(len(rows))}: it takes two tickers whose scores and returns differ"
+        return Skill(False, 0, told)
+    ic = pooled(measured)
+    noise = SKILL_ERRORS * ic.error
+    verdict = f"within noise of zero ({SKILL_ERRORS:g} errors)"
+    if ic.value > noise:
+        verdict = f"more than {SKILL_ERRORS:g} errors above zero"
+    elif ic.value <= -noise:
+        verdict = "below zero"
+    told = f"obtainable IC over {sessions_said(len(measured))} is {ic.value:.3f} ± {ic.error:.3f}, {verdict}"
+    return Skill(ic.value > noise, len(measured), told)
 
 
 def _miscalibrated(rows: Sequence[Mapping[str, Any]]) -> str | None:
@@ -67,7 +96,7 @@ def _miscalibrated(rows: Sequence[Mapping[str, Any]]) -> str | None:
     if slope.value + SLOPE_ERRORS * slope.error >= least and slope.value - SLOPE_ERRORS * slope.error <= most:
         return None
     return (
-        f"calibration slope over {_sessions(len(measured))} is {slope.value:.2f} ± {slope.error:.2f}, "
+        f"calibration slope over {sessions_said(len(measured))} is {slope.value:.2f} ± {slope.error:.2f}, "
         f"outside {least:g} to {most:g}"
     )
 
@@ -89,10 +118,6 @@ def _drifted(rows: Sequence[Mapping[str, Any]]) -> str | None:
 def _estimates(rows: Sequence[Mapping[str, Any]], name: str) -> list[Estimate]:
     told = ((row[name], row[f"{name}_error"]) for row in rows)
     return [Estimate(value, error) for value, error in told if value is not None and error is not None]
-
-
-def _sessions(count: int) -> str:
-    return f"{count} session{'' if count == 1 else 's'}"
 
 
 def missing(present: int, expected: int) -> str | None:

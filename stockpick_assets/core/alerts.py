@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from stockpick_assets.core.labels import BASIS_POINTS
 from stockpick_assets.core.links import LinkError, Links
 from stockpick_assets.core.market_hours import MINUTE, minute_label
 from stockpick_assets.core.messages import message_id, one_line
@@ -165,8 +166,8 @@ def _new_best(
         link = f"no link: {error}"
     numbers = [
         f"probability of profit {row['p_profit']:.1%} (alerts begin at {threshold:.1%})",
-        *_said("expected obtainable return", row["expected_obtainable_return"], 1e4, " bp before cost"),
-        *_said("expected excess return", row["expected_excess_return"], 1e4, " bp"),
+        *_said("expected obtainable return", row["expected_obtainable_return"], BASIS_POINTS, " bp before cost"),
+        *_said("expected excess return", row["expected_excess_return"], BASIS_POINTS, " bp"),
         *([] if row["price"] is None else [f"price {row['price']:.2f}"]),
         *_said("today", row["change_day"], 100, " %"),
         *_said("last 5 minutes", row["change_5m"], 100, " %"),

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from stockpick_assets.core.evaluation import Numbers, minute_ics
 from stockpick_assets.core.grid import Grid, Matrix
+from stockpick_assets.core.labels import BASIS_POINTS
+from stockpick_assets.core.schemas import NAIVE
 
 HALF_HOUR = 30  # minutes
 TENTHS = 10
-BASIS_POINTS = 1e4
 
 
 def _none() -> defaultdict[tuple[str, str], list[Numbers]]:
@@ -39,7 +40,7 @@ class Breakdown:
         champion = grid.matrix(predictions, "score")
         if np.isnan(champion).all():
             return
-        for model, scores in (("champion", champion), ("naive", -grid.matrix(training, "return_1"))):
+        for model, scores in (("champion", champion), (NAIVE, -grid.matrix(training, "return_1"))):
             for label in ("close", "obtainable"):
                 outcomes = grid.matrix(training, f"{label}_return")
                 self._half_hours[model, label].append(by_half_hour(scores, outcomes))

@@ -23,7 +23,6 @@ CALIBRATION_SESSIONS = 20
 # `p_profit` is the logistic of a sum of these, each times a coefficient: 1, score, c, c² and score·c, where c is the
 # cost in spreads of the five-minute return. A cost of more than 4 of them is as good as never earned.
 COST_LIMIT = 4.0
-VOLATILITY_TERMS = [0, 2, 3]
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,21 @@ class Measured:
 def cost_in_spreads(sig: Any, cost_bp: float) -> Any:
     """The stated cost over the spread of the five-minute return, without its limit; sig: numbers or a Spark column."""
     return profitable_above(cost_bp) / (sig * HORIZON_MINUTES**0.5)
+
+
+def reference_briers(
+    sig_before: Numbers, paid_before: Numbers, sig: Numbers, paid: Numbers, cost_bp: float
+) -> tuple[float, float | None]:
+    """What a `p_profit` must beat: the Brier scores of the share that paid before, and of volatility alone.
+
+    paid_before, paid: whether the obtainable return beat the cost (0 or 1), of rows with these sig. Both are learnt
+    from the rows before, of which there must be one. The second is None where they all paid, or none did.
+    """
+    base_rate = brier(np.full(paid.shape, paid_before.mean()), paid)
+    coefficients = logistic(_volatility_terms(sig_before, cost_bp), paid_before)
+    if coefficients is None:
+        return base_rate, None
+    return base_rate, brier(probability_at(_volatility_terms(sig, cost_bp), coefficients), paid)
 
 
 def worth(forecasts: pd.DataFrame, cost_bp: float) -> Worth | None:
@@ -122,8 +136,14 @@ def _paid(graded: pd.DataFrame, cost_bp: float) -> Numbers:
 
 def _terms(graded: pd.DataFrame, cost_bp: float) -> Numbers:
     score = graded["score"].to_numpy(float)
-    cost = np.minimum(cost_in_spreads(graded["sig"].to_numpy(float), cost_bp), COST_LIMIT)
-    return np.column_stack([np.ones(len(score)), score, cost, cost**2, score * cost])
+    one, cost, square = _volatility_terms(graded["sig"].to_numpy(float), cost_bp).T
+    return np.column_stack([one, score, cost, square, score * cost])
+
+
+def _volatility_terms(sig: Numbers, cost_bp: float) -> Numbers:
+    """Those without the score: 1, c and c²."""
+    cost = np.minimum(cost_in_spreads(sig, cost_bp), COST_LIMIT)
+    return np.column_stack([np.ones(len(cost)), cost, cost**2])
 
 
 def _briers(
@@ -133,11 +153,7 @@ def _briers(
     if earlier.empty or newest.empty:
         return None, None, None
     paid_before, paid = _paid(earlier, cost_bp), _paid(newest, cost_bp)
-    before, now = _terms(earlier, cost_bp), _terms(newest, cost_bp)
-
-    def of(terms: list[int]) -> float | None:
-        coefficients = logistic(before[:, terms], paid_before)
-        return None if coefficients is None else brier(probability_at(now[:, terms], coefficients), paid)
-
-    base_rate = brier(np.full(paid.shape, paid_before.mean()), paid)
-    return of(list(range(before.shape[1]))), base_rate, of(VOLATILITY_TERMS)
+    coefficients = logistic(_terms(earlier, cost_bp), paid_before)
+    own = None if coefficients is None else brier(probability_at(_terms(newest, cost_bp), coefficients), paid)
+    sig_before, sig = (part["sig"].to_numpy(float) for part in (earlier, newest))
+    return own, *reference_briers(sig_before, paid_before, sig, paid, cost_bp)

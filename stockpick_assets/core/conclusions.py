@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from stockpick_assets.core.abstaining import NO_EDGE, SKILL_ERRORS, sessions_said
 from stockpick_assets.core.evaluation import Estimate, Numbers
+from stockpick_assets.core.labels import BASIS_POINTS
+from stockpick_assets.core.registry import LEAST_SESSIONS
+from stockpick_assets.core.schemas import NAIVE
 
-NAIVE = "naive"
-ERRORS = 2.0
 # What the features of core/feature_set.py were measured to have on 100 real tickers in 29 sessions.
 USUAL_TICKERS, USUAL_IC = 100, 0.013
-FEW_TICKERS, FEW_SESSIONS = 20, 5
-BASIS_POINTS = 1e4
+FEW_TICKERS = 20
 
 MEANS = ("hit_rate", "turnover", "brier", "brier_base_rate", "brier_volatility", "calibration_slope")
 
@@ -53,7 +54,7 @@ def conclusions(performance: pa.Table, tickers: int, sessions: int) -> list[str]
     rows = performance.to_pylist()
     found = summaries(performance)
     if not found:
-        return [f"of {_sessions(sessions)} none has a forecast: a model needs a session before it to learn from"]
+        return [f"of {sessions_said(sessions)} none has a forecast: a model needs a session before it to learn from"]
     named = _champion(rows)
     said = [_skill(summary) for summary in found]
     naive = [row for row in rows if row["kind"] == NAIVE]
@@ -120,10 +121,10 @@ def _skill(summary: Summary) -> str:
     ic = summary.ic_obtainable
     if ic is None:
         return f"{summary.kind}: no obtainable IC could be measured"
-    told = f"{summary.kind}: obtainable IC {ic.value:+.4f} ± {ic.error:.4f} over {_sessions(summary.sessions)}"
-    if ic.value > ERRORS * ic.error:
+    told = f"{summary.kind}: obtainable IC {ic.value:+.4f} ± {ic.error:.4f} over {sessions_said(summary.sessions)}"
+    if ic.value > SKILL_ERRORS * ic.error:
         return f"{told}, more than noise"
-    if ic.value < -ERRORS * ic.error:
+    if ic.value < -SKILL_ERRORS * ic.error:
         return f"{told}, worse than noise"
     return f"{told}, within noise of 0"
 
@@ -138,7 +139,7 @@ def _against(kind: str, rows: Sequence[Mapping[str, Any]], naive: Sequence[Mappi
     gain = _estimate(pairs, "gain")
     if gain is None:
         return None
-    better = "better than" if gain.value > ERRORS * gain.error else "not told from"
+    better = "better than" if gain.value > SKILL_ERRORS * gain.error else "not told from"
     return f"{kind} against naive: {gain.value:+.4f} ± {gain.error:.4f} by session, {better} naive reversal"
 
 
@@ -147,7 +148,7 @@ def _cost(champion: Summary) -> list[str]:
     if paid is None:
         return []
     bp, error = paid.value * BASIS_POINTS, paid.error * BASIS_POINTS
-    verdict = "an edge after cost" if bp > ERRORS * error else "no edge after cost"
+    verdict = "an edge after cost" if bp > SKILL_ERRORS * error else NO_EDGE
     return [f"{champion.kind}, the champion: its top pick returns {bp:+.2f} ± {error:.2f} bp after cost, {verdict}"]
 
 
@@ -166,7 +167,7 @@ def _probability(champion: Summary) -> list[str]:
 def _size(found: Sequence[Summary], tickers: int) -> list[str]:
     said: list[str] = []
     errors = [summary.ic_obtainable.error for summary in found if summary.ic_obtainable]
-    least = ERRORS * max(errors, default=0.0)
+    least = SKILL_ERRORS * max(errors, default=0.0)
     if least > USUAL_IC:
         said.append(
             f"an obtainable IC below {least:.3f} cannot be told from none here; {USUAL_TICKERS} tickers over 29 "
@@ -178,10 +179,7 @@ def _size(found: Sequence[Summary], tickers: int) -> list[str]:
             f"most of a forecast's strength; nothing here speaks for or against it on {USUAL_TICKERS}"
         )
     most = max(summary.sessions for summary in found)
-    if most < FEW_SESSIONS:
-        said.append(f"{_sessions(most)}: an ICIR says little, and no model is promoted on fewer than {FEW_SESSIONS}")
+    if most < LEAST_SESSIONS:
+        told = f"an ICIR says little, and no model is promoted on fewer than {LEAST_SESSIONS}"
+        said.append(f"{sessions_said(most)}: {told}")
     return said
-
-
-def _sessions(count: int) -> str:
-    return f"{count} session{'' if count == 1 else 's'}"

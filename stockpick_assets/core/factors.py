@@ -140,7 +140,7 @@ def _from_bars(past: Sequence[_Past], count: int) -> dict[str, Matrix]:
 def _unknown(count: int) -> dict[str, Matrix]:
     """What stands for a ticker without a past, so that nothing is taken out or added."""
     none = np.full((count, SESSION_MINUTES), np.nan)
-    zeros = {name: np.zeros(count) for name in ("slope_e1", "slope_cmid", "slope_es5", "drift", "dollar_volume")}
+    zeros = {name: np.zeros(count) for name in (*SLOPES, "drift", "dollar_volume")}
     basis = np.zeros((count, BASIS))
     return zeros | {"basis": basis, "label_basis": basis, "volume_at": none, "return_at": none}
 

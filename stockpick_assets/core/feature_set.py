@@ -169,6 +169,7 @@ COMBINED: tuple[Feature, ...] = (
 )
 
 FEATURES: tuple[Feature, ...] = (*SHAPES, E1, ES5, *COMBINED)
+NAMES = [feature.name for feature in FEATURES]
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from stockpick_assets.core.market_hours import MINUTE
 HORIZON_MINUTES = 5
 HORIZON = MINUTE * HORIZON_MINUTES
 ENTRY_MINUTES = 1
+BASIS_POINTS = 1e4  # in a return of 1
 
 
 def profitable_above(cost_bp: float) -> float:
     """The return, as a fraction, that a forecast has to exceed after a cost in basis points."""
-    return cost_bp / 10_000
+    return cost_bp / BASIS_POINTS
 
 
 def forward_returns(opens: Matrix, closes: Matrix) -> tuple[Matrix, Matrix]:

@@ -21,7 +21,7 @@ TOPIC_PREFIX = "stockpick"
 _MINUTE = "%Y-%m-%dT%H:%M:00Z"  # Arrow writes %S of a microsecond stamp with its fraction
 _LEGAL_IN_TOPIC = re.compile(r"[A-Z0-9.-]")
 _ESCAPED = re.compile(r"(?:_[0-9a-f]{2})+")
-_NUMBERS = (
+NUMBERS = (
     "price",
     "change_day",
     "change_5m",
@@ -103,7 +103,7 @@ def with_messages(picks: pa.Table, versions: Mapping[str, int], run_id: str, mad
     )
     session = pc.strftime(picks["session"], format="%Y-%m-%d").to_pylist()
     minute = pc.strftime(picks["minute"], format=_MINUTE).to_pylist()
-    numbers = zip(*(picks[name].to_pylist() for name in _NUMBERS), strict=True)
+    numbers = zip(*(picks[name].to_pylist() for name in NUMBERS), strict=True)
     read = dict(versions)
     ids: list[str] = []
     texts: list[str] = []
@@ -118,7 +118,7 @@ def with_messages(picks: pa.Table, versions: Mapping[str, int], run_id: str, mad
                     "ticker": ticker[index],
                     "session": session[index],
                     "minute": minute[index],
-                    **dict(zip(_NUMBERS, values, strict=True)),
+                    **dict(zip(NUMBERS, values, strict=True)),
                     "rank": rank[index],
                     "abstain": abstain[index],
                     "model_version": model[index],
@@ -150,7 +150,7 @@ def parse_message(text: str | bytes) -> Message:
             source=_text(fields["source"]),
             ticker=_text(fields["ticker"]),
             minute=datetime.strptime(fields["minute"], _MINUTE).replace(tzinfo=UTC),
-            **{name: _number(fields[name]) for name in _NUMBERS},
+            **{name: _number(fields[name]) for name in NUMBERS},
             rank=None if fields["rank"] is None else int(fields["rank"]),
             abstain=None if fields["abstain"] is None else _text(fields["abstain"]),
             model_version=None if fields["model_version"] is None else _text(fields["model_version"]),

@@ -9,28 +9,25 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from stockpick_assets.core.calibration import reference_briers
 from stockpick_assets.core.evaluation import (
-    Numbers,
     brier,
     calibration_slope,
-    logistic,
     mean,
     mean_error,
     minute_ics,
-    probability_at,
     reliability,
     stability_index,
 )
-from stockpick_assets.core.feature_set import FEATURES
+from stockpick_assets.core.feature_set import NAMES
 from stockpick_assets.core.grid import Grid, Matrix
-from stockpick_assets.core.labels import HORIZON_MINUTES, profitable_above
+from stockpick_assets.core.labels import profitable_above
 from stockpick_assets.core.market_hours import Session
-from stockpick_assets.core.schemas import KINDS, PERFORMANCE
+from stockpick_assets.core.schemas import KINDS, NAIVE, PERFORMANCE
 
-NAIVE = "naive"
 BEST = 10
-NAMES = [feature.name for feature in FEATURES]
-# Of `earlier` performance reads no other column.
+# Of earlier sessions what a session is compared with: as many as models rest on, in these columns.
+REFERENCE_SESSIONS = 12
 REFERENCE = ("sig", "obtainable_return", *NAMES)
 
 
@@ -159,18 +156,10 @@ def _probabilities(
     known = ~(np.isnan(before) | np.isnan(before_sig))
     paid_before = (before[known] > profitable_above(cost_bp)).astype(float)
     if paid_before.size:
-        measured["brier_base_rate"] = brier(np.full(paid.shape, paid_before.mean()), paid)
-        by_volatility = logistic(_cost_in_sig(before_sig[known], cost_bp), paid_before)
-        if by_volatility is not None:
-            alone = probability_at(_cost_in_sig(sig[minute, ticker], cost_bp), by_volatility)
-            measured["brier_volatility"] = brier(alone, paid)
+        measured["brier_base_rate"], measured["brier_volatility"] = reference_briers(
+            before_sig[known], paid_before, sig[minute, ticker], paid, cost_bp
+        )
     return measured
-
-
-def _cost_in_sig(sig: Numbers, cost_bp: float) -> Numbers:
-    """What volatility alone says of a threshold: 1, c and c², c being the cost over the spread of five minutes."""
-    cost = np.minimum(profitable_above(cost_bp) / (sig * np.sqrt(HORIZON_MINUTES)), 4)
-    return np.column_stack([np.ones(len(sig)), cost, cost**2])
 
 
 def _drift(training: pa.Table, earlier: pa.Table) -> dict[str, Any]:

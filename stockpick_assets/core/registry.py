@@ -15,13 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from stockpick_assets.core.errors import StockpickError
-from stockpick_assets.core.feature_set import FEATURES
-from stockpick_assets.core.schemas import CHAMPIONS, KINDS
+from stockpick_assets.core.feature_set import NAMES
+from stockpick_assets.core.schemas import CHAMPIONS, KINDS, NAIVE
 
 FIRST = "average"
-NAIVE = "naive"
 RULE, PERSON, DEFAULT = "rule", "person", "default"
-NAMES = [feature.name for feature in FEATURES]
 
 # A challenger must be better by more than a difference that means nothing, and by more than differences vary. Of three
 # kinds of equal skill (IC .012 a session, deviation .006, correlation .7), in 20 times 250 sessions, the champion

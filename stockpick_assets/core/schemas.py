@@ -19,6 +19,7 @@ BARS_FETCHED_AT = "bars_fetched_at"
 # `average` is the mean of the standardised linear and reversal scores.
 KINDS = ("linear", "reversal", "average", "boosted", "forest")
 DEFAULT_KINDS = KINDS[:3]
+NAIVE = "naive"  # no model: minus the last minute's return, which each is measured against
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ PERFORMANCE = _table(
     ("session", "kind"),
     session=pa.date32(),
     source=pa.string(),
-    kind=pa.string(),  # one of KINDS, or `naive`: minus the last minute's return
+    kind=pa.string(),  # one of KINDS, or NAIVE
     version=pa.string(),
     champion=pa.bool_(),
     forecasts=pa.int64(),  # graded ones

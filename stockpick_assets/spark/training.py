@@ -21,7 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from stockpick_assets.core.calibration import CALIBRATION_SESSIONS, Measured, Worth, held_out, measured, worth
-from stockpick_assets.core.feature_set import MEASURES
+from stockpick_assets.core.feature_set import MEASURES, NAMES
 from stockpick_assets.core.labels import (
     CLOSE_RETURN,
     HORIZON_MINUTES,
@@ -31,7 +31,7 @@ from stockpick_assets.core.labels import (
 )
 from stockpick_assets.core.schemas import BARS_FETCHED_AT, PREDICTIONS, TRAINING_SET
 from stockpick_assets.spark.frames import frame
-from stockpick_assets.spark.scoring import FITTED_OF, NAMES, READ, VALUES, Model, assembler, scores
+from stockpick_assets.spark.scoring import FITTED_OF, READ, VALUES, Model, assembler, scores
 
 MEASURED = [measure.name for measure in MEASURES]
 TARGET = "label"

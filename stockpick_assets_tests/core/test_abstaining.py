@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from stockpick_assets.core.abstaining import doubt, missing, no_edge
+from stockpick_assets.core.abstaining import SESSIONS, doubt, missing, no_edge, skill
 from stockpick_assets.core.market_hours import sessions_until
 from stockpick_assets.core.schemas import PERFORMANCE
 
@@ -82,6 +82,16 @@ def test_a_model_that_was_never_measured_is_in_doubt() -> None:
 )
 def test_skill_is_an_ic_of_more_than_three_standard_errors(ics: list[float], why: str | None) -> None:
     assert doubt(measured(*[{"ic_obtainable": ic} for ic in ics]), "linear") == why
+
+
+def test_skill_is_told_with_its_numbers_and_its_lack_in_the_words_of_the_doubt() -> None:
+    proven, none = measured(*[{}] * 12), measured({"ic_obtainable": 0.001})
+    found = skill(proven, "linear")
+    assert (found.proven, found.sessions) == (True, SESSIONS)
+    assert found.told == "obtainable IC over 10 sessions is 0.020 ± 0.002, more than 3 errors above zero"
+    assert not skill(none, "linear").proven
+    assert skill(none, "linear").told == doubt(none, "linear")
+    assert skill(PERFORMANCE.empty(), "linear").sessions == 0
 
 
 def test_sessions_that_contradict_each_other_prove_less() -> None:

@@ -43,7 +43,12 @@ def test_the_ratio_is_of_the_mean_to_the_deviation_and_needs_two_sessions() -> N
 
 @pytest.mark.parametrize(
     ("ics", "verdict"),
-    [([0.03, 0.031, 0.032], "more than noise"), ([0.03, -0.03, 0.001], "within noise of 0"), ([-0.03] * 3, "worse")],
+    [
+        ([0.03, 0.031, 0.032], "more than noise"),
+        ([0.03, -0.03, 0.001], "within noise of 0"),
+        ([0.006] * 3, "within noise of 0"),
+        ([-0.03] * 3, "worse"),
+    ],
 )
 def test_skill_is_told_from_noise_by_its_error(ics: list[float], verdict: str) -> None:
     assert verdict in conclusions(performance("linear", ics), 100, 3)[0]

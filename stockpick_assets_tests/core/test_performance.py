@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from stockpick_assets.core.evaluation import brier
 from stockpick_assets.core.feature_set import FEATURES
 from stockpick_assets.core.market_hours import MINUTE, Session, session_before
-from stockpick_assets.core.performance import NAIVE, REFERENCE, champion_version, performance
-from stockpick_assets.core.schemas import PERFORMANCE, PREDICTIONS, TRAINING_SET, TableSchema
+from stockpick_assets.core.performance import REFERENCE, champion_version, performance
+from stockpick_assets.core.schemas import NAIVE, PERFORMANCE, PREDICTIONS, TRAINING_SET, TableSchema
 from stockpick_assets_tests.rows import SESSION
 
 COST_BP = 2.0

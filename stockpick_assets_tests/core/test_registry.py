@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stockpick_assets.core.feature_set import NAMES
 from stockpick_assets.core.registry import (
     LEAST_SESSIONS,
-    NAMES,
     Decision,
     RegistryError,
     champion,

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from stockpick_assets.core.abstaining import doubt
 from stockpick_assets.core.schemas import PERFORMANCE
 from stockpick_assets_tests.models import DAYS, champions, decision, models, performance
 from stockpick_assets_tests.streamlit_app.conftest import OpenApp
@@ -39,7 +40,9 @@ def measured(ics: list[float], **values: Any) -> pa.Table:
     """PERFORMANCE of as many sessions: average, which is champion, with these ICs, linear, and naive of none."""
     days = DAYS[-len(ics) :]
     own = performance(days, {"average": ics}, champion=True, **MEASURED | values)
-    others = performance(days, {"linear": [0.01] * len(ics), "naive": [0.0] * len(ics)}, champion=False)
+    others = performance(
+        days, {"linear": [0.01] * len(ics), "naive": [0.0] * len(ics)}, champion=False, ic_obtainable_error=0.005
+    )
     return pa.concat_tables([own, others])
 
 
@@ -64,7 +67,7 @@ def test_a_champion_above_noise_has_skill_with_the_number_and_the_threshold(mark
     said = words(app)
     assert not app.exception
     assert "Skill" in said
-    assert "The obtainable IC over 6 sessions is 0.0135, more than 0.0015 (2 standard errors)." in said
+    assert "Obtainable IC over 6 sessions is 0.013 ± 0.002, more than 3 errors above zero." in said
     assert "Champion: average, each session the model fitted for it; no other has been chosen yet." in said
 
 
@@ -72,14 +75,22 @@ def test_a_champion_within_noise_has_no_skill(market: Market, open_app: OpenApp)
     fill(market, measured(UNSKILLED))
     said = words(open_app(market.at("10:30"), PAGE))
     assert "No skill" in said
-    assert "is 0.0002, and skill is more than 0.01" in said
+    assert "is 0.000 ± 0.006, within noise of zero (3 errors)." in said
+
+
+def test_the_page_doubts_a_champion_in_the_words_of_its_picks() -> None:
+    performed = measured(UNSKILLED)
+    words_of_picks = doubt(performed, "average")
+    for abstain in (None, words_of_picks):
+        verdict = trust.verdict(performed, decision(DAYS[0], "average"), models(DAYS[-1:], abstain=abstain))
+        assert (verdict.word, verdict.because) == ("no skill", words_of_picks)
 
 
 def test_a_model_that_abstains_says_why_before_anything_else(market: Market, open_app: OpenApp) -> None:
     fill(market, measured(SKILLED), abstain="the feature n_cmid has drifted")
     said = words(open_app(market.at("10:30"), PAGE))
     assert "Abstaining" in said
-    assert "The feature n_cmid has drifted; the obtainable IC over 6 sessions is 0.0135" in said
+    assert "The feature n_cmid has drifted; obtainable IC over 6 sessions is 0.013 ± 0.002" in said
 
 
 def test_fewer_than_five_sessions_are_too_early_beside_every_figure(market: Market, open_app: OpenApp) -> None:
@@ -113,7 +124,7 @@ def test_the_present_champion_is_judged_and_not_the_one_before(market: Market, o
     fill(market, measured(UNSKILLED))
     market.store.append("champions", champions(decision(DAYS[-1], "linear", by="rule")), {})
     said = words(open_app(market.at("10:30"), PAGE))
-    assert "is 0.0100, more than 0.0000" in said
+    assert "is 0.010 ± 0.002, more than 3 errors above zero" in said
     assert f"Champion: linear, each session the model fitted for it; decided by the rule from {DAYS[-1]} on" in said
 
 

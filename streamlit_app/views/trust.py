@@ -1,6 +1,6 @@
 """Trust: is it any good?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -70,14 +70,12 @@ def draw_calibration(champions_own: Sequence[Mapping[str, Any]]) -> None:
         sum(bool(row["reliability_p"]) for row in champions_own),
     )
     st.text(f"Does p_profit keep its word? On the line it does ({trust.extent(sessions, forecasts)}).")
-    if not bins.num_rows:
-        st.text("No probability has been measured.")
-        return
-    st.altair_chart(
-        charts.reliability(theme(), bins),
-        key="reliability",
-        width="stretch",
-        alt="Share of forecasts that came true, by the probability that was said; the diagonal is a word that is kept",
+    draw_chart(
+        charts.reliability,
+        bins,
+        "reliability",
+        "Share of forecasts that came true, by the probability that was said; the diagonal is a word that is kept",
+        "No probability has been measured.",
     )
     if words := trust.brier_words(champions_own):
         st.text(words)
@@ -103,15 +101,8 @@ def draw_top_returns(champions_own: Sequence[Mapping[str, Any]]) -> None:
     """What the best pick of each minute brought."""
     points = trust.top_returns(champions_own)
     st.text(f"Mean obtainable return of each minute's top pick ({trust.extent(len(champions_own))})")
-    if points.num_rows:
-        st.altair_chart(
-            charts.top_returns(theme(), points),
-            key="top_returns",
-            width="stretch",
-            alt="Mean return of the top picks by session, before and after cost",
-        )
-    else:
-        st.text("No top pick has been measured.")
+    alt = "Mean return of the top picks by session, before and after cost"
+    draw_chart(charts.top_returns, points, "top_returns", alt, "No top pick has been measured.")
 
 
 def draw_kinds(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -119,15 +110,18 @@ def draw_kinds(rows: Sequence[Mapping[str, Any]]) -> None:
     points = trust.ics_of_kinds(rows)
     sessions = len(points["session"].unique())
     st.text(f"Champion (large points), challengers and naive: obtainable rank IC ({trust.extent(sessions)})")
+    alt = "Obtainable rank IC of each kind of model by session, with the naive reversal"
+    draw_chart(charts.ics_of_kinds, points, "kinds", alt, "No rank IC has been measured.")
+
+
+def draw_chart(
+    chart: Callable[[charts.Theme, pa.Table], charts.Figure], points: pa.Table, key: str, alt: str, nothing: str
+) -> None:
+    """A figure of the points, or the words that there are none."""
     if points.num_rows:
-        st.altair_chart(
-            charts.ics_of_kinds(theme(), points),
-            key="kinds",
-            width="stretch",
-            alt="Obtainable rank IC of each kind of model by session, with the naive reversal",
-        )
+        st.altair_chart(chart(theme(), points), key=key, width="stretch", alt=alt)
     else:
-        st.text("No rank IC has been measured.")
+        st.text(nothing)
 
 
 def draw_table(rows: Sequence[Mapping[str, Any]]) -> None:
