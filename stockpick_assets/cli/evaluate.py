@@ -1,4 +1,4 @@
-"""`stockpick evaluate`: how forecasts would have done, session by session, on the bars of a file or of the lake."""
+"""`stockpick evaluate`: how forecasts would have done, session by session, on the bars of a file or of the tables."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -31,10 +31,10 @@ def evaluate(
     forecasts: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure forecasts of each session of FILE, or of the lake, by models of the sessions before it.
+    """Measure forecasts of each session of FILE, or of the tables, by models of the sessions before it.
 
     FILE is Parquet with the columns ticker, timestamp, open, high, low, close and volume. All is computed by the
-    functions that the assets use, and nothing is written to the lake. --forecasts has the columns ticker, timestamp
+    functions that the assets use, and nothing is written to the tables. --forecasts has the columns ticker, timestamp
     (start of the forecast minute), score and p_profit.
     """
     from stockpick_assets.cli.connected import connected

@@ -1,4 +1,4 @@
-"""The bars that a command walks through: of a file, or of the lake."""
+"""The bars that a command walks through: of a file, or of the table raw_prices."""
 
 from datetime import UTC, date, datetime
 from pathlib import Path

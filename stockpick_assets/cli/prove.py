@@ -19,7 +19,7 @@ CLAIM = (
 
 @click.command()
 @click.argument("session", type=click.DateTime(["%Y-%m-%d"]), metavar="[SESSION]", required=False)
-@click.option("--bars", type=click.Path(path_type=Path), help="A Parquet file of bars in place of the lake.")
+@click.option("--bars", type=click.Path(path_type=Path), help="A Parquet file of bars in place of the tables.")
 @click.option("--minutes", type=click.IntRange(1, 20), default=3, show_default=True, help="How many are chosen.")
 @click.option("--history", "before", type=click.IntRange(0), default=5, show_default=True, help="Sessions before it.")
 @click.option("--seed", type=click.IntRange(0), help="Of the choice and the changes; STOCKPICK_SEED when left out.")
@@ -38,7 +38,7 @@ def prove(
 
     The session, by default the newest, is made again for each change: factors, features, models, forecasts and picks,
     by the functions that the assets use. Then models are fitted to shuffled labels, and must find nothing. Exit status
-    1 on a leak. Nothing is written to the lake.
+    1 on a leak. Nothing is written to the tables.
     """
     from stockpick_assets.cli.connected import connected
     from stockpick_assets.cli.market import market, session_of, terms
