@@ -40,7 +40,7 @@ def factors(session: Session, tickers: Sequence[str], source: str, bars: pa.Tabl
     """One row of FACTORS for each of the tickers, sorted.
 
     bars: RAW_PRICES of up to BARS_SESSIONS sessions before `session`. training: TRAINING_SET of up to TRAINING_SESSIONS
-    before it. Either may have no row; what cannot be said then is null, and nothing is taken out but the mean.
+    before it. Either may have no row; what cannot be said then is null, and nothing is taken out of excess returns.
     """
     names = sorted(tickers)
     sessions: Any = pc.unique(bars["session"]).to_pylist()
@@ -63,7 +63,7 @@ def aligned(stored: pa.Table, sessions: Sequence[date], tickers: Sequence[str]) 
     """Rows of FACTORS, one for each of the sessions × tickers, sorted, whatever is stored of them.
 
     `projection` has the length and order of `tickers`. Of a ticker that is not stored nothing is known: its spread is
-    null, its slopes are 0, and nothing but the mean is taken out of its returns.
+    null, its slopes are 0, and nothing is taken out of its excess returns, nor by them out of those of others.
     """
     names = sorted(tickers)
     return pa.concat_tables(_aligned(stored, session, names) for session in sessions)
@@ -78,7 +78,7 @@ def _aligned(stored: pa.Table, session: date, names: list[str]) -> pa.Table:
     places = {ticker: place for place, ticker in enumerate(known)}
     common = [(new, places[ticker]) for new, ticker in enumerate(names) if ticker in places]
     new, old = (np.array([pair[side] for pair in common], dtype=np.int64) for side in (0, 1))
-    projection = _demeaning(len(names))
+    projection = np.eye(len(names))
     if common:
         projection[np.ix_(new, new)] = np.array(rows["projection"].to_pylist(), dtype=float)[np.ix_(old, old)]
     unknown = _unknown(len(names))
@@ -119,7 +119,7 @@ def _from_bars(past: Sequence[_Past], count: int) -> dict[str, Matrix]:
         return known | {
             "spread": np.full(count, np.nan),
             "sig_before": np.full(count, np.nan),
-            "projection": _demeaning(count),
+            "projection": np.eye(count),
         }
     spread, vectors = _eigenvectors([one.changes(HORIZON_MINUTES) for one in past[-FACTOR_SESSIONS:]])
     projection = _projection(past, count)
@@ -143,10 +143,6 @@ def _unknown(count: int) -> dict[str, Matrix]:
     zeros = {name: np.zeros(count) for name in (*SLOPES, "drift", "dollar_volume")}
     basis = np.zeros((count, BASIS))
     return zeros | {"basis": basis, "label_basis": basis, "volume_at": none, "return_at": none}
-
-
-def _demeaning(count: int) -> Matrix:
-    return np.eye(count) - 1 / count
 
 
 def _eigenvectors(changes: Sequence[Matrix]) -> tuple[Matrix, Matrix]:

@@ -153,10 +153,10 @@ def test_the_drift_is_the_mean_forward_return_of_the_newest_ten_sessions_against
     np.testing.assert_allclose(matrix(made, "drift"), np.arange(25) - 12.0, atol=1e-12)
 
 
-def test_without_any_past_nothing_but_the_mean_is_taken_out() -> None:
+def test_without_any_past_nothing_is_taken_out_of_excess_returns() -> None:
     made = factors(SESSION, TICKERS, "simulated", RAW_PRICES.empty(), TRAINING_SET.empty())
     assert made["sig_before"].null_count == made["spread"].null_count == 25
-    np.testing.assert_allclose(matrix(made, "projection"), np.eye(25) - 1 / 25)
+    np.testing.assert_array_equal(matrix(made, "projection"), np.eye(25))
     assert all((matrix(made, name) == 0).all() for name in (*NUMBERS, "basis", "label_basis"))
     assert made.drop_columns(["sig_before", "spread"]).equals(
         aligned(FACTORS.empty(), [SESSION.date], TICKERS)
@@ -202,7 +202,9 @@ def test_a_ticker_that_is_not_stored_stands_beside_the_others_with_nothing_known
         made.slice(5).select(["sig_before", "volume_at", *NUMBERS])
     )
     np.testing.assert_array_equal(matrix(known, "projection")[:, 1:], matrix(made, "projection")[5:, 5:])
-    assert matrix(answer, "projection").shape == (21, 21)
+    projection = matrix(answer, "projection")
+    np.testing.assert_array_equal(projection[0], np.eye(21)[0])
+    np.testing.assert_array_equal(projection[:, 0], np.eye(21)[0])
 
 
 def test_every_session_asked_for_has_its_rows_whether_it_is_stored_or_not(made: pa.Table) -> None:

@@ -49,8 +49,10 @@ def _session(day: date, effect: float, tickers: int, minutes: int, seed: int) ->
 
 
 def features_of(training: pa.Table) -> pa.Table:
-    """What was known of these rows at their minute: FEATURE_ROWS."""
-    return training.select(FEATURE_ROWS.columns.names)
+    """What was known of these rows at their minute: FEATURE_ROWS, without indicators, which no model reads."""
+    nothing = pa.nulls(training.num_rows, pa.float64())
+    known = [training[name] if name in training.column_names else nothing for name in FEATURE_ROWS.columns.names]
+    return pa.table(known, schema=FEATURE_ROWS.columns)
 
 
 def of(table: pa.Table, *days: date) -> pa.Table:
