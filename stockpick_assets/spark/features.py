@@ -15,10 +15,9 @@ runs, which is 0.6 s of a live minute.
 - late: from minute 355 on, the sum of the residuals since the open, in the minute's sig;
 - usual: `return_at` of the minute.
 A scale that all tickers share is left out, as z takes no notice of it: of the mean its weights' sum, of the late sum
-√(m + 1). A projection of a sum is the sum of projections, so that only the minutes asked for are projected: a product
-of 100 numbers takes some 50 µs in Spark, and a session so far has 39,000 of them. What is missing drops out: v or q
-counts as 0, and so does a part. Without any part `reversal` is null: before there is a `sig`, as all features but
-`n_bar` are that need one.
+√(m + 1). A projection of a sum is the sum of projections, so that only the minutes asked for are projected. What is
+missing drops out: v or q counts as 0, and so does a part. Without any part `reversal` is null: before there is a
+`sig`, as all features but `n_bar` are that need one.
 """
 
 from collections.abc import Iterator
@@ -278,6 +277,10 @@ def _without_factors(name: str) -> str:
 
 
 def _projected(returns: str) -> str:
-    """The ticker's element of the matrix that takes factors out, times the returns of all tickers."""
-    product = f"zip_with(projection, {returns}, (weight, other) -> weight * other)"
-    return f"aggregate({product}, 0D, (sum, one) -> sum + one)"
+    """The ticker's row of the matrix that takes factors out, times the returns of all tickers; null where one of them
+    has no row in the minute.
+    """
+    # In single precision, 1e-7 of the result, as the only product of vectors that Spark has: 39,000 of 100 numbers take
+    # 0.1 s of processor time, and 2 s by `aggregate` over `zip_with`.
+    product = f"vector_inner_product(CAST(projection AS ARRAY<FLOAT>), CAST({returns} AS ARRAY<FLOAT>))"
+    return f"IF(size(projection) = size({returns}), CAST({product} AS DOUBLE), NULL)"
