@@ -1,11 +1,14 @@
 """The one place where stockpick is put together.
 
     raw_prices ─> features ─> predictions ─> picks ─> scores      ticker × minute
-                     └─> training_set ─> performance              session
-    factors of the session before a session's features            session
-    return_model before its predictions; universe                 session
+       factors ───^   │       ^─── return_model                   session, made before it opens
+                      └─> training_set ─> performance             session, made after its close
+    universe                                                      session
     picks ─> Kafka topic per ticker, alerts                       sensors
     raw_prices, asked again ─> what a revision touches            sensors
+
+What a session leaves behind is what the next begins with: training_set goes into its factors and its return_model, and
+predictions and performance into its return_model, which measures and chooses models by them.
 
 `defs` is what Dagster loads; `build_definitions` builds the same from any settings, with any part replaced.
 """

@@ -39,5 +39,5 @@ def jobs(flow: Flow) -> list[AssetJob]:
         job(TRAINING_SET, ("training_set",), "A closed session's features and labels."),
         job(PERFORMANCE, ("performance",), "How the forecasts of a closed session turned out."),
         job(FACTORS, ("factors",), "What is known of each ticker before a session, from the sessions before it."),
-        job(RETURN_MODEL, ("return_model",), "The model for a session, from the sessions before it."),
+        job(RETURN_MODEL, ("return_model",), "The models for a session, from the sessions before it."),
     ]
