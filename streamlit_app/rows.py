@@ -24,6 +24,7 @@ from stockpick_assets.core.state import NO_ROW
 BIN_POINTS = 5  # width of a bin of p_profit, in percentage points
 SESSIONS_NEEDED = 5  # fewer sessions than this are no statistic
 RECENT_MINUTES = 30
+ABSENT = "–"  # of a value that does not exist
 
 HISTORY = pa.schema(
     {

@@ -3,7 +3,6 @@
 What does not belong here: measuring (core/performance.py), reading (data.py), drawing (charts.py), or layout (views/).
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +12,12 @@ import pyarrow as pa
 
 from stockpick_assets.core.abstaining import doubt, sessions_said, skill
 from stockpick_assets.core.labels import BASIS_POINTS
+from stockpick_assets.core.performance import joined_reliability
 from stockpick_assets.core.registry import Decision, chosen
 from stockpick_assets.core.schemas import NAIVE
 from streamlit_app.rows import SESSIONS_NEEDED
 
 SESSIONS_SHOWN = 20
-BIN_POINTS = 2  # width of a bin of p_profit in the reliability diagram, in percentage points: they lie within ten
 OBTAINABLE, CLOSE = "obtainable", "close: not tradable"
 BEFORE_COST, AFTER_COST = "before cost", "after cost"
 
@@ -62,18 +61,15 @@ def extent(sessions: int, forecasts: int | None = None) -> str:
 
 
 def reliability(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """The champions' forecasts pooled by p_profit: columns p_profit and paid in per cent, and forecasts, ascending."""
-    bins: dict[int, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
-    for row in rows:
-        lists = (row[f"reliability_{name}"] or () for name in ("p", "paid", "count"))
-        for p_profit, paid, count in zip(*lists, strict=True):
-            pooled = bins[int(100 * p_profit // BIN_POINTS)]
-            pooled[0] += count * p_profit
-            pooled[1] += count * paid
-            pooled[2] += count
-    pooled = [(100 * p / count, 100 * paid / count, int(count)) for _, (p, paid, count) in sorted(bins.items())]
-    columns = pa.schema({"p_profit": pa.float64(), "paid": pa.float64(), "forecasts": pa.int64()})
-    return pa.Table.from_pylist([dict(zip(columns.names, row, strict=True)) for row in pooled], schema=columns)
+    """The champions' forecasts joined by p_profit: columns p_profit and paid in per cent, and forecasts, ascending."""
+    found = joined_reliability(rows)
+    return pa.table(
+        {
+            "p_profit": pa.array([100 * said for said in found.probability], pa.float64()),
+            "paid": pa.array([100 * paid for paid in found.came_true], pa.float64()),
+            "forecasts": pa.array(found.count, pa.int64()),
+        }
+    )
 
 
 def brier_words(rows: Sequence[Mapping[str, Any]]) -> str | None:

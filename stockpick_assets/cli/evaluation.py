@@ -12,7 +12,8 @@ from stockpick_assets.core.conclusions import Summary, conclusions, summaries
 from stockpick_assets.core.evaluation import Estimate
 from stockpick_assets.core.grid import Grid
 from stockpick_assets.core.labels import BASIS_POINTS
-from stockpick_assets.core.schemas import PERFORMANCE
+from stockpick_assets.core.performance import joined_reliability
+from stockpick_assets.core.schemas import NAIVE, PERFORMANCE
 from stockpick_assets.walk_forward import Completed, Market
 
 # A column of PERFORMANCE, its heading, and how a number of it is written.
@@ -30,7 +31,6 @@ _COLUMNS = (
     ("calibration_slope", "slope", "{:.2f}"),
 )
 _BASIS_POINTS = ("top_return", "top_return_after_cost")
-BINS = 10
 
 
 @dataclass
@@ -68,13 +68,13 @@ class Evaluation:
         sessions = [
             {
                 "session": row["session"].isoformat(),
-                "model": "champion" if row["champion"] else "naive",
+                "model": "champion" if row["champion"] else NAIVE,
                 "label": label,
                 "ic": row[f"ic_{label}"],
                 "error": row[f"ic_{label}_error"],
             }
             for row in rows
-            if (row["champion"] or row["kind"] == "naive")
+            if (row["champion"] or row["kind"] == NAIVE)
             for label in ("close", "obtainable")
             if row[f"ic_{label}"] is not None
         ]
@@ -158,24 +158,8 @@ def _estimate(value: Estimate | None, form: str, times: float = 1.0) -> str:
 
 
 def _reliability(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The bins of all sessions together, in BINS of about as many forecasts each, by p_profit."""
-    bins = sorted(
-        (said, paid, count)
-        for row in rows
-        for said, paid, count in zip(
-            row["reliability_p"] or [], row["reliability_paid"] or [], row["reliability_count"] or [], strict=True
-        )
-    )
-    total, so_far = sum(count for *_, count in bins), 0
-    groups: dict[int, list[tuple[float, float, int]]] = {}
-    for one in bins:
-        groups.setdefault(min(so_far * BINS // total, BINS - 1), []).append(one)
-        so_far += one[2]
+    found = joined_reliability(rows)
     return [
-        {
-            "p_profit": sum(said * count for said, _, count in group) / (size := sum(count for *_, count in group)),
-            "paid": sum(paid * count for _, paid, count in group) / size,
-            "forecasts": size,
-        }
-        for group in groups.values()
+        {"p_profit": said, "paid": paid, "forecasts": count}
+        for said, paid, count in zip(found.probability, found.came_true, found.count, strict=True)
     ]

@@ -65,8 +65,8 @@ def _by_label(title: str, records: Records, x: alt.X, value: str, unit: str, *, 
     layers = [
         base.mark_rule(opacity=0.5).encode(y=alt.Y("low:Q"), y2="high:Q"),
         base.mark_point(filled=True, size=40).encode(y=y, shape=alt.Shape("model:N", scale=shapes, title=None)),
-        base.mark_rule(color="#444444", strokeDash=[4, 3]).encode(
-            y=alt.datum(0), color=alt.value("#444444"), x=alt.value(0), x2=alt.value(WIDTH)
+        base.mark_rule(color=INK, strokeDash=[4, 3]).encode(
+            y=alt.datum(0), color=alt.value(INK), x=alt.value(0), x2=alt.value(WIDTH)
         ),
     ]
     if line:
@@ -89,9 +89,7 @@ def _reliability(records: Records) -> alt.LayerChart | alt.FacetChart:
             size=alt.Size("forecasts:Q", title="forecasts"),
         )
     )
-    line = alt.Chart(alt.Data(values=[{"p": min(said)}, {"p": max(said)}])).mark_line(
-        color="#444444", strokeDash=[4, 3]
-    )
+    line = alt.Chart(alt.Data(values=[{"p": min(said)}, {"p": max(said)}])).mark_line(color=INK, strokeDash=[4, 3])
     return alt.layer(line.encode(x="p:Q", y="p:Q"), points).properties(
         width=WIDTH, height=HEIGHT, title="reliability of p_profit"
     )

@@ -181,6 +181,23 @@ def reliability(probability: Numbers, happened: Numbers) -> Reliability:
     return Reliability(tuple(said), tuple(true), tuple(count[filled].tolist()))
 
 
+def joined(several: Sequence[Reliability]) -> Reliability:
+    """The bins of several together, by probability: ten of about as many forecasts each, or fewer."""
+    bins = sorted(bin for one in several for bin in zip(one.probability, one.came_true, one.count, strict=True))
+    if not bins:
+        return Reliability((), (), ())
+    probability, came_true, count = np.array(bins).T
+    before = np.cumsum(count) - count
+    place = (before * BINS // count.sum()).astype(int)
+    size = np.bincount(place, weights=count)
+    filled = size > 0
+    said, true = (
+        (np.bincount(place, weights=values * count)[filled] / size[filled]).tolist()
+        for values in (probability, came_true)
+    )
+    return Reliability(tuple(said), tuple(true), tuple(size[filled].astype(int).tolist()))
+
+
 def stability_index(reference: Numbers, now: Numbers) -> float | None:
     """Population stability index of a feature: the sum over bins of (share now - share then) × ln(share now / then).
 

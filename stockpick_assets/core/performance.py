@@ -3,7 +3,7 @@
 What does not belong here: what a measure is (evaluation.py), or what follows from it (abstaining.py, registry.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,10 @@ import pyarrow as pa
 
 from stockpick_assets.core.calibration import reference_briers
 from stockpick_assets.core.evaluation import (
+    Reliability,
     brier,
     calibration_slope,
+    joined,
     mean,
     mean_error,
     minute_ics,
@@ -72,6 +74,17 @@ def performance(
         rows.append(row)
     drift = _drift(training, earlier)
     return pa.Table.from_pylist([{**row, **drift} for row in rows], schema=PERFORMANCE.columns)
+
+
+def joined_reliability(rows: Sequence[Mapping[str, Any]]) -> Reliability:
+    """How `p_profit` kept its word in several rows of PERFORMANCE; one in which none was measured adds nothing."""
+    return joined(
+        [
+            Reliability(tuple(row["reliability_p"]), tuple(row["reliability_paid"]), tuple(row["reliability_count"]))
+            for row in rows
+            if row["reliability_p"]
+        ]
+    )
 
 
 def champion_version(predictions: pa.Table) -> str | None:

@@ -21,6 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from stockpick_assets.core.calibration import CALIBRATION_SESSIONS, Measured, Worth, held_out, measured, worth
+from stockpick_assets.core.factors import BASIS
 from stockpick_assets.core.feature_set import MEASURES, NAMES
 from stockpick_assets.core.labels import (
     CLOSE_RETURN,
@@ -46,7 +47,6 @@ _OUTCOME = ("sig", "obtainable_return", "close_return")
 RIDGE = 2000.0
 TREES = 60
 DEPTH = 5
-FACTORS = 8
 # Of the rows that a model is fitted to. As one local relation 0.8 million do not fit into the 2 GB of the server, in
 # parts of a session each they do.
 PART_ROWS = 40_000
@@ -95,7 +95,7 @@ def _less_mean(value: str) -> str:
 
 def _less_factors(value: str, basis: str) -> str:
     """Minus its projection on the factors, over all tickers of the minute; one without a row counts as 0."""
-    parts = (f"{basis}[{n}] * sum({basis}[{n}] * {value}) OVER across" for n in range(FACTORS))
+    parts = (f"{basis}[{n}] * sum({basis}[{n}] * {value}) OVER across" for n in range(BASIS))
     return f"{value} - ({' + '.join(parts)})"
 
 

@@ -12,8 +12,10 @@ from hypothesis.extra.numpy import arrays
 from stockpick_assets.core.evaluation import (
     Estimate,
     Numbers,
+    Reliability,
     brier,
     calibration_slope,
+    joined,
     logistic,
     mean_error,
     minute_ics,
@@ -160,6 +162,18 @@ def test_a_probability_that_does_not_vary_has_no_slope() -> None:
     assert calibration_slope(np.full(4, 0.5), np.array([0.0, 1, 0, 1]), np.arange(4)) is None
     assert calibration_slope(np.array([0.4, 0.6]), np.ones(2), np.arange(2)) is None
     assert calibration_slope(np.array([]), np.array([]), np.array([], np.int64)) is None
+
+
+def test_bins_of_several_sessions_are_joined_by_how_many_forecasts_they_hold() -> None:
+    several = [
+        Reliability(tuple(0.40 + 0.01 * place + shift for place in range(10)), (0.5,) * 10, (100 + 200 * number,) * 10)
+        for number, shift in enumerate((0.0, 0.001))
+    ]
+    found = joined(several)
+    assert found.count == (400,) * 10
+    assert found.probability == pytest.approx([0.40075 + 0.01 * place for place in range(10)])
+    assert found.came_true == pytest.approx([0.5] * 10)
+    assert joined([]) == Reliability((), (), ())
 
 
 def test_reliability_bins_hold_as_many_forecasts_each() -> None:

@@ -28,7 +28,7 @@ from stockpick_assets_tests.sensors.flows import fine_instance
 
 TICKERS = ("AAPL", "AMD", "CSCO", "INTC", "MSFT", "NVDA")
 HISTORY, NEXT, LIVE_SESSION = sessions_until(date(2026, 11, 20), 3)
-# Half an hour into the live session: every feature but those of the first ten minutes is defined.
+# Half an hour into the live session: a ticker without history would have features since its 21st bar.
 NOON = LIVE_SESSION.open + 31 * MINUTE
 
 

@@ -164,15 +164,16 @@ def test_a_session_in_which_nothing_could_be_measured_breaks_no_figure(market: M
     assert charts(app) == []
 
 
-def test_probabilities_of_several_sessions_are_pooled_by_how_many_there_were() -> None:
+def test_probabilities_of_several_sessions_are_shown_together_in_per_cent() -> None:
     sessions = [
         {"reliability_p": [0.441, 0.482], "reliability_paid": [0.40, 0.50], "reliability_count": [300, 100]},
         {"reliability_p": [0.445], "reliability_paid": [0.60], "reliability_count": [100]},
         {"reliability_p": None, "reliability_paid": None, "reliability_count": None},
     ]
-    first, second = trust.reliability(sessions).to_pylist()
-    assert first == {"p_profit": pytest.approx(44.2), "paid": pytest.approx(45.0), "forecasts": 400}
-    assert second == {"p_profit": pytest.approx(48.2), "paid": pytest.approx(50.0), "forecasts": 100}
+    first, middle, last = trust.reliability(sessions).to_pylist()
+    assert first == {"p_profit": pytest.approx(44.1), "paid": pytest.approx(40.0), "forecasts": 300}
+    assert middle == {"p_profit": pytest.approx(44.5), "paid": pytest.approx(60.0), "forecasts": 100}
+    assert last == {"p_profit": pytest.approx(48.2), "paid": pytest.approx(50.0), "forecasts": 100}
 
 
 def test_the_newest_twenty_sessions_are_shown_and_ten_are_judged() -> None:

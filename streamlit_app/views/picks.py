@@ -8,11 +8,11 @@ import streamlit as st
 from stockpick_assets.core.links import ticker_parameters
 from stockpick_assets.core.state import Freshness, State
 from streamlit_app import data, rows
+from streamlit_app.rows import ABSENT
 from streamlit_app.strip import clock_time, notice_of_age, notice_of_gaps, provenance
 
 CARDS = 5
 FEW = 20
-ABSENT = "–"
 TABLE = "picks_table"
 ORDER = "picks_order"
 

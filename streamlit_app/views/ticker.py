@@ -11,9 +11,8 @@ from stockpick_assets.core.links import LinkError, minute_from_link, ticker_from
 from stockpick_assets.core.market_hours import session_of
 from stockpick_assets.core.universe import NASDAQ_100
 from streamlit_app import charts, data, rows
+from streamlit_app.rows import ABSENT
 from streamlit_app.strip import day_and_time, notice_of_age
-
-ABSENT = "–"
 
 
 def universe(look: data.Look) -> list[str]:

@@ -10,8 +10,8 @@ from stockpick_assets.core.market_hours import last_session_begun, sessions_unti
 from stockpick_assets.core.registry import champion
 from stockpick_assets.core.schemas import CHAMPIONS, PERFORMANCE, RETURN_MODEL
 from streamlit_app import charts, data, trust
+from streamlit_app.rows import ABSENT
 
-ABSENT = "–"
 ICONS = {
     "skill": ":material/check_circle:",
     "no skill": ":material/cancel:",
