@@ -26,6 +26,7 @@ from datetime import datetime
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from stockpick_assets.core.factors import BASIS
 from stockpick_assets.core.feature_set import (
     COMBINED,
     CONDITIONERS,
@@ -40,7 +41,7 @@ from stockpick_assets.core.indicators import INDICATORS
 from stockpick_assets.core.schemas import BARS_FETCHED_AT, FEATURE_ROWS
 
 COMPUTED = FEATURE_ROWS.without(BARS_FETCHED_AT, *(indicator.name for indicator in INDICATORS))
-_FACTORS = 8
+
 
 _LATE = 355
 _KEY = ("session", "minute", "ticker", "source")
@@ -268,12 +269,12 @@ def _standardised(name: str) -> str:
 
 def _loadings(name: str) -> Iterator[str]:
     """The sums over the tickers of the minute that say how much of each factor is in the demeaned `name`."""
-    return (f"sum({name} * basis[{k}]) OVER {_ACROSS} AS {name}_{k}" for k in range(_FACTORS))
+    return (f"sum({name} * basis[{k}]) OVER {_ACROSS} AS {name}_{k}" for k in range(BASIS))
 
 
 def _without_factors(name: str) -> str:
     """`name` without its projection on the factors, whose basis is orthonormal over all tickers of the session."""
-    return f"{name} - ({' + '.join(f'basis[{k}] * {name}_{k}' for k in range(_FACTORS))})"
+    return f"{name} - ({' + '.join(f'basis[{k}] * {name}_{k}' for k in range(BASIS))})"
 
 
 def _projected(returns: str) -> str:
