@@ -43,7 +43,7 @@ from stockpick_assets.core.reasons import Reason
 from stockpick_assets.core.schemas import SCORES, TABLES
 from stockpick_assets.fine_partitions import remove
 from stockpick_assets.io_managers import Bounds
-from stockpick_assets.jobs import BACKFILL, FLOW, RETURN_MODEL, TRAINING_SET
+from stockpick_assets.jobs import BACKFILL, FACTORS, FLOW, PERFORMANCE, RETURN_MODEL, TRAINING_SET
 from stockpick_assets.store import Store, TableMissing
 from stockpick_assets_tests import null_flow
 from stockpick_assets_tests.null_flow import NULL_FLOW, SESSIONS, TICKERS, Told, marked, rows
@@ -361,6 +361,8 @@ def test_what_learned_from_a_session_is_made_again_with_it(store: Store) -> None
     assert again == [
         (BACKFILL, FIRST.open, None),
         (TRAINING_SET, None, FIRST),
+        (PERFORMANCE, None, FIRST),
+        (FACTORS, None, SECOND),
         (RETURN_MODEL, None, SECOND),
     ]
 

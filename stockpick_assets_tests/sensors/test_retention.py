@@ -9,8 +9,8 @@ import pytest
 
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.market_hours import minute_label, session_before
+from stockpick_assets.jobs import DAILY
 from stockpick_assets.jobs import FLOW as ASSETS
-from stockpick_assets.jobs import RETURN_MODEL, TRAINING_SET
 from stockpick_assets.resources.now import Now
 from stockpick_assets.sensors import retention
 from stockpick_assets.sensors.retention import retention_sensor
@@ -21,7 +21,7 @@ from stockpick_assets_tests.sensors.flows import FLOW, fine_instance
 BEFORE = session_before(SESSION)
 MINUTES = tuple(f"{minute_label(minute)}|{TICKERS[0]}" for minute in (BEFORE.last_minute, SESSION.open))
 SESSIONS = (BEFORE.label(), SESSION.label())
-KEYS = dict.fromkeys(ASSETS, MINUTES) | dict.fromkeys((TRAINING_SET, RETURN_MODEL), SESSIONS)
+KEYS = dict.fromkeys(ASSETS, MINUTES) | dict.fromkeys(DAILY, SESSIONS)
 FIRST = SESSION.label()
 PARTITIONS_SEEN_TO = json.dumps(dict.fromkeys(KEYS, FIRST))
 NOTHING_LEFT = f"Nothing is left of the time before {FIRST}, nor to do today."
