@@ -75,7 +75,7 @@ def return_model(flow: Flow) -> dg.AssetsDefinition:
         ]
         pipelines = {model.kind: model.pipeline for model in fitted if model.pipeline is not None}
         keys = context.partition_key_range
-        decide(store, session, flow.kinds, now.wall(), commit_metadata(context.run_id, keys))
+        decide(store, session, flow.kinds, now.wall(), commit_metadata(context.run.run_id, keys))
         champion = champion_of(store, session, flow.kinds)
         shown = {"champion": champion.choice, "why": champion.why, **_shown(rows)}
         return dg.Output(NewModels(rows, pipelines), metadata=shown)

@@ -40,17 +40,21 @@ def prove(
     by the functions that the assets use. Then models are fitted to shuffled labels, and must find nothing. Exit status
     1 on a leak. Nothing is written to the tables.
     """
+    import numpy as np
+
     from stockpick_assets.cli.connected import connected
     from stockpick_assets.cli.market import market, session_of, terms
     from stockpick_assets.cli.progress import progress_bar
-    from stockpick_assets.proof import checks, history
+    from stockpick_assets.proof import checks, chosen_minutes, history
     from stockpick_assets.settings import Settings
     from stockpick_assets.walk_forward import Walk
 
     settings = Settings.load()
     found = market(settings, bars)
     chosen = session_of(found, session.date() if session else None)
-    found = found.until(chosen, before)
+    found, numbers = found.until(chosen, before), settings.seed if seed is None else seed
+    # A session that is too short is refused before its history is walked.
+    chosen_minutes(found.versions(chosen), minutes, np.random.default_rng(numbers))
     done: list[Check] = []
     with (
         connected(settings, lambda line: click.echo(line, err=True)) as spark,
@@ -63,7 +67,7 @@ def prove(
             past.append(completed)
             progress.advance(bar)
         bar = progress.add_task("checks", total=None)
-        for check in checks(walk, chosen, past, minutes, settings.seed if seed is None else seed):
+        for check in checks(walk, chosen, past, minutes, numbers):
             done.append(check)
             progress.update(bar, description=check.tried)
     if as_json:
