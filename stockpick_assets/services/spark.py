@@ -13,7 +13,9 @@ from stockpick_assets.settings import Settings
 # minute on features take 1.3 s against 2.7 s, at the close 1.9 s against 3.5 s. Tables come as local relations:
 # evaluated while a query is planned, one row after the other, a linear fit took 22 s of processor time against 6 to 9
 # s. Without the plan cache a query is analysed two times more (a live minute's features took 6.6 s of processor time
-# against 3.3 s); each plan in it keeps its table, some 13 MB, until the session is closed.
+# against 3.3 s); each plan in it keeps its table, some 13 MB, until the session is closed. Features, indicators and
+# forecasts have more than the 100 classes that the cache of compiled code holds by itself, and would compile all of
+# them every minute.
 PROPERTIES = """\
 spark.master                                  local[*]
 spark.app.name                                stockpick
@@ -27,6 +29,7 @@ spark.scheduler.mode                          FAIR
 spark.sql.shuffle.partitions                  4
 spark.sql.optimizer.excludedRules             org.apache.spark.sql.catalyst.optimizer.ConvertToLocalRelation
 spark.connect.session.planCache.maxSize       4
+spark.sql.codegen.cache.maxEntries            2000
 spark.sql.session.timeZone                    UTC
 spark.sql.catalogImplementation               in-memory
 spark.sql.warehouse.dir                       {folder}/warehouse
