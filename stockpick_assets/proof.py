@@ -29,14 +29,13 @@ from stockpick_assets.core.grid import Grid
 from stockpick_assets.core.market_hours import MINUTE, Session, minute_label
 from stockpick_assets.core.schemas import BARS_FETCHED_AT, FEATURE_ROWS, PREDICTIONS, TIMESTAMP
 from stockpick_assets.spark.frames import frame, rows
+from stockpick_assets.spark.scoring import FITTED
 from stockpick_assets.walk_forward import Completed, Walk, Walked
 
 TOLERANCE = 1e-12
 REMOVED, PERTURBED, REVISED = "bars after it removed", "bars after it perturbed", "every bar revised later"
 KEPT, SHUFFLED, TRUE = "training set", "shuffled label", "true label"
 OUTCOMES = ("neutral_forward", "label", "obtainable_return", "close_return")
-# Kinds that learn from a label.
-FITTED = ("linear", "boosted", "forest")
 SHUFFLES = 5
 # Standard errors of the mean rank IC with a shuffled label, whose minutes are independent: 1 in 16,000 is further away.
 MOST_ERRORS = 4.0

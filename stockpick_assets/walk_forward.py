@@ -20,7 +20,7 @@ from stockpick_assets.core.calibration import CALIBRATION_SESSIONS
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.factors import BARS_SESSIONS, TRAINING_SESSIONS, aligned, factors
 from stockpick_assets.core.market_hours import Session, session_on
-from stockpick_assets.core.performance import performance
+from stockpick_assets.core.performance import REFERENCE_SESSIONS, performance
 from stockpick_assets.core.registry import champion, decided
 from stockpick_assets.core.schemas import CHAMPIONS, PERFORMANCE, PREDICTIONS, RAW_PRICES, TRAINING_SET, TableSchema
 from stockpick_assets.core.versions import known, stamped
@@ -30,9 +30,6 @@ from stockpick_assets.spark.frames import frame, rows
 from stockpick_assets.spark.scoring import FITTED_OF, Model, SessionModels, abstained, predict
 from stockpick_assets.spark.training import LABELLED, FittedModel, fit, training_rows
 from stockpick_assets.store import Store
-
-# Of earlier sessions what features are compared with: as many as the asset `performance` reads.
-REFERENCE_SESSIONS = 12
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ from stockpick_assets.core.feature_set import (
 )
 from stockpick_assets.core.indicators import INDICATORS
 from stockpick_assets.core.schemas import BARS_FETCHED_AT, FEATURE_ROWS
+from stockpick_assets.spark.expressions import ACROSS, within
 
 COMPUTED = FEATURE_ROWS.without(BARS_FETCHED_AT, *(indicator.name for indicator in INDICATORS))
 
@@ -56,7 +57,6 @@ _OF_TICKER = "PARTITION BY session, ticker ORDER BY m"
 _BEFORE = f"({_OF_TICKER} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
 _SO_FAR = f"({_OF_TICKER} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
 _PREVIOUS_4 = f"({_OF_TICKER} RANGE BETWEEN 4 PRECEDING AND 1 PRECEDING)"
-_ACROSS = "(PARTITION BY session, minute ORDER BY ticker ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)"
 
 
 def features(spark: SparkSession, bars: DataFrame, factors: DataFrame, first: datetime) -> DataFrame:
@@ -121,14 +121,14 @@ def _returned(measured: DataFrame, factors: DataFrame) -> DataFrame:
             "volume_5 - get(volume_at, m) AS more_volume",
             "get(return_at, m) AS usual",
             f"IF({sig} < {SIGMA_FLOOR}, {SIGMA_FLOOR}, {sig}) AS sig",
-            f"return_1 - avg(return_1) OVER {_ACROSS} AS excess",
+            f"return_1 - avg(return_1) OVER {ACROSS} AS excess",
         )
         .drop("sig_now", "sig_before", "volume_5", "volume_at", "return_at")
-        .selectExpr("*", f"{_within(E1.expression, 8)} AS bounded")
+        .selectExpr("*", f"{within(E1.expression, 8)} AS bounded")
         .selectExpr(
             "*",
-            f"bounded - avg(bounded) OVER {_ACROSS} AS e1",
-            f"stddev_samp(bounded) OVER {_ACROSS} AS dispersion",
+            f"bounded - avg(bounded) OVER {ACROSS} AS e1",
+            f"stddev_samp(bounded) OVER {ACROSS} AS dispersion",
             "coalesce(bounded * sig, 0) AS bounded_excess",
         )
         .drop("bounded")
@@ -162,15 +162,15 @@ def _expressed(returned: DataFrame) -> DataFrame:
         )
         .selectExpr(
             *(*_KEY, "m", "return_1", "e1", "es5", "basis", "recent", "since_open", "sig", *of_bar),
-            *(f"{_within(name, 8)} AS {name}" for name in _SHAPES),
+            *(f"{within(name, 8)} AS {name}" for name in _SHAPES),
             *(f"({item.name} - {item.mean}D) / {item.spread}D AS {item.name}" for item in CONDITIONERS),
         )
         .selectExpr(
             *(*_KEY, "m", "return_1", "e1", "es5", "basis", "recent", "since_open", "sig", *_DAILY, "usual"),
-            *(f"{name} - avg({name}) OVER {_ACROSS} AS {name}" for name in (*_SHAPES, "more_volume")),
-            *(f"{_within(name, 3)} AS {name}" for name in _CONDITIONERS),
-            f"collect_list(recent) OVER {_ACROSS} AS recent_of_all",
-            f"collect_list(since_open) OVER {_ACROSS} AS since_open_of_all",
+            *(f"{name} - avg({name}) OVER {ACROSS} AS {name}" for name in (*_SHAPES, "more_volume")),
+            *(f"{within(name, 3)} AS {name}" for name in _CONDITIONERS),
+            f"collect_list(recent) OVER {ACROSS} AS recent_of_all",
+            f"collect_list(since_open) OVER {ACROSS} AS since_open_of_all",
         )
     )
 
@@ -182,7 +182,7 @@ def _neutral(expressed: DataFrame, factors: DataFrame) -> DataFrame:
         expressed.join(projections, ["session", "ticker"], "left")
         .selectExpr(
             *(*_KEY, "m", "return_1", "e1", "es5", "basis", "sig", *_DAILY, "usual", *_CONDITIONERS, *_SHAPES),
-            f"{_within('more_volume', 2)} AS more_volume",
+            f"{within('more_volume', 2)} AS more_volume",
             f"IF(sig IS NULL, NULL, {_projected('recent_of_all')}) AS recent",
             f"IF(m < {_LATE}, NULL, {_projected('since_open_of_all')} / sig) AS late",
             *(loading for name in _SHAPES for loading in _loadings(name)),
@@ -212,7 +212,7 @@ def _standard(neutral: DataFrame) -> DataFrame:
             *(*_KEY, "sig", "return_1", "neutral_e1", "neutral_cmid", "neutral_es5"),
             f"""IF(coalesce({", ".join(_PARTS)}) IS NULL, NULL,
                 coalesce(core, 0) + coalesce(late, 0) / 2 + coalesce(usual, 0) / 5) AS reversal""",
-            *(f"{_within(name, 3)} AS {name}" for name in _FEATURES),
+            *(f"{within(name, 3)} AS {name}" for name in _FEATURES),
         )
     )
 
@@ -251,14 +251,9 @@ def _root(variance: str) -> str:
     return f"sqrt(IF({variance} < 0, 0, {variance}))"
 
 
-def _within(value: str, bound: int) -> str:
-    # Not least(greatest()): Spark's skip nulls, and would make a missing value the bound.
-    return f"CASE WHEN {value} > {bound} THEN {bound} WHEN {value} < -{bound} THEN -{bound} ELSE {value} END"
-
-
 def _moments(name: str) -> Iterator[str]:
-    yield f"avg({name}) OVER {_ACROSS} AS mean_{name}"
-    yield f"stddev_pop({name}) OVER {_ACROSS} AS spread_{name}"
+    yield f"avg({name}) OVER {ACROSS} AS mean_{name}"
+    yield f"stddev_pop({name}) OVER {ACROSS} AS spread_{name}"
 
 
 def _standardised(name: str) -> str:
@@ -269,7 +264,7 @@ def _standardised(name: str) -> str:
 
 def _loadings(name: str) -> Iterator[str]:
     """The sums over the tickers of the minute that say how much of each factor is in the demeaned `name`."""
-    return (f"sum({name} * basis[{k}]) OVER {_ACROSS} AS {name}_{k}" for k in range(BASIS))
+    return (f"sum({name} * basis[{k}]) OVER {ACROSS} AS {name}_{k}" for k in range(BASIS))
 
 
 def _without_factors(name: str) -> str:

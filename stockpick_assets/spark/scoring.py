@@ -15,12 +15,11 @@ from pyspark.ml.regression import GBTRegressionModel, LinearRegressionModel, Ran
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from stockpick_assets.core import feature_set
 from stockpick_assets.core.calibration import COST_LIMIT, cost_in_spreads
 from stockpick_assets.core.errors import StockpickError
+from stockpick_assets.core.feature_set import NAMES
 from stockpick_assets.core.schemas import KINDS, PREDICTIONS
 
-NAMES = feature_set.NAMES
 NO_BAR = "no bar in this minute"
 TOO_EARLY = "too few one-minute returns yet and no session before to tell a move from noise"
 ALIKE = "nothing sets the tickers of this minute apart"

@@ -31,6 +31,7 @@ from stockpick_assets.core.labels import (
     OBTAINABLE_RETURN,
 )
 from stockpick_assets.core.schemas import BARS_FETCHED_AT, PREDICTIONS, TRAINING_SET
+from stockpick_assets.spark.expressions import ACROSS, within
 from stockpick_assets.spark.frames import frame
 from stockpick_assets.spark.scoring import FITTED_OF, READ, VALUES, Model, assembler, scores
 
@@ -82,13 +83,6 @@ def training_rows(spark: SparkSession, features: DataFrame, bars: DataFrame, fac
     return spark.sql(_TRAINING_ROWS, bars=bars, features=features, factors=factors)
 
 
-_ACROSS = "(PARTITION BY session, minute ORDER BY ticker ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)"
-
-
-def _within(value: str, bound: str) -> str:
-    return f"greatest(least({value}, {bound}), -{bound})"
-
-
 def _less_mean(value: str) -> str:
     return f"{value} - avg({value}) OVER across"
 
@@ -117,23 +111,23 @@ known AS (
 ),
 compared AS (
     SELECT *, {_less_mean("close_return")} AS close_excess, ({_less_mean("forward")}) / sig AS forward_excess
-    FROM known WINDOW across AS {_ACROSS}
+    FROM known WINDOW across AS {ACROSS}
 ),
 clipped AS (
     SELECT * EXCEPT (close_excess, forward_excess),
-        {_within("close_excess", f"(8 * sig * sqrt({HORIZON_MINUTES}))")} AS close_excess,
-        {_within("forward_excess", "8")} AS forward_excess
+        {within("close_excess", f"(8 * sig * sqrt({HORIZON_MINUTES}))")} AS close_excess,
+        {within("forward_excess", "8")} AS forward_excess
     FROM compared
 ),
 centred AS (
     SELECT * EXCEPT (close_excess, forward_excess), {_less_mean("close_excess")} AS close_excess,
         {_less_mean("forward_excess")} AS forward_excess
-    FROM clipped WINDOW across AS {_ACROSS}
+    FROM clipped WINDOW across AS {ACROSS}
 ),
 neutral AS (
     SELECT *, {_less_factors("close_excess", "label_basis")} AS neutral_close,
         {_less_factors("forward_excess", "basis")} AS neutral_forward
-    FROM centred WINDOW across AS {_ACROSS}
+    FROM centred WINDOW across AS {ACROSS}
 ),
 labelled AS (
     SELECT *, {LABEL} AS {TARGET} FROM neutral

@@ -8,10 +8,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stockpick_assets.core.feature_set import NAMES
 from stockpick_assets.core.labels import HORIZON_MINUTES
 from stockpick_assets.core.market_hours import session_on
 from stockpick_assets.core.schemas import FACTORS, FEATURE_ROWS, PREDICTIONS, TRAINING_SET
-from stockpick_assets.spark.scoring import NAMES
 
 TELLING = "n_cmid"
 

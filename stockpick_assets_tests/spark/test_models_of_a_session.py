@@ -14,12 +14,13 @@ from pyspark.sql import SparkSession
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.assets.predictions import predictions
 from stockpick_assets.assets.return_model import return_model
+from stockpick_assets.core.feature_set import NAMES
 from stockpick_assets.core.market_hours import MINUTE, session_before
 from stockpick_assets.core.schemas import PREDICTIONS, RETURN_MODEL
 from stockpick_assets.io_managers import ModelIOManager, TableIOManager
 from stockpick_assets.jobs import LIVE
 from stockpick_assets.partitions import SelectionError, Window
-from stockpick_assets.spark.scoring import NAMES, ModelMismatch
+from stockpick_assets.spark.scoring import ModelMismatch
 from stockpick_assets.spark.training import NO_TRAINING_SET
 from stockpick_assets.store import Store
 from stockpick_assets_tests.rows import SESSION

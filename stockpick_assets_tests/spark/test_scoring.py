@@ -11,12 +11,12 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
+from stockpick_assets.core.feature_set import NAMES
 from stockpick_assets.core.schemas import KINDS, PREDICTIONS
 from stockpick_assets.spark import training
 from stockpick_assets.spark.frames import frame, rows
 from stockpick_assets.spark.scoring import (
     ALIKE,
-    NAMES,
     NO_BAR,
     TOO_EARLY,
     Model,

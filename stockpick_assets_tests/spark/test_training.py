@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
+from stockpick_assets.core.feature_set import NAMES
 from stockpick_assets.core.schemas import DEFAULT_KINDS, KINDS, PREDICTIONS, TRAINING_SET
-from stockpick_assets.spark.scoring import NAMES
 from stockpick_assets.spark.training import (
     NO_TRAINING_SET,
     NOTHING_TO_CALIBRATE,
