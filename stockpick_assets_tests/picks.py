@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from stockpick_assets.core.market_hours import MINUTE, session_of
-from stockpick_assets.core.messages import with_messages
+from stockpick_assets.core.messages import Origin, with_messages
 from stockpick_assets.core.schemas import PICKS
 from stockpick_assets_tests.rows import SESSION
 
@@ -43,7 +43,7 @@ def pick(at: datetime, ticker: str, rank: int | None = None, **values: Any) -> d
 def table(rows: Sequence[Mapping[str, Any]], made_at: datetime = SESSION.close) -> pa.Table:
     """The rows as a table in the schema PICKS, with their messages, made at that market time."""
     picked = pa.Table.from_pylist([dict(row) for row in rows], schema=PICKS.columns)
-    return with_messages(picked, {"raw_prices": 3}, "run", made_at)
+    return with_messages(picked, Origin({"raw_prices": 3}, "s3://stockpick/simulated/", "run", made_at), made_at)
 
 
 def picks(minutes: int, *, start: int = 0, tickers: Sequence[str] = TICKERS) -> pa.Table:

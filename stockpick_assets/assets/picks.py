@@ -4,12 +4,13 @@ import dagster as dg
 import pyarrow as pa
 
 from stockpick_assets.assets.flow import Flow
-from stockpick_assets.core.messages import with_messages
+from stockpick_assets.core.messages import Origin, with_messages
 from stockpick_assets.core.ranking import picks as rank
 from stockpick_assets.core.schemas import PICKS, PREDICTIONS, RAW_PRICES
 from stockpick_assets.core.splits import splits
 from stockpick_assets.io_managers import Extent
 from stockpick_assets.resources.now import Now
+from stockpick_assets.resources.tables import Tables
 from stockpick_assets.store import versions_read
 
 
@@ -24,7 +25,11 @@ def picks(flow: Flow) -> dg.AssetsDefinition:
         },
     )
     def asset(
-        context: dg.AssetExecutionContext, predictions: pa.Table, bars: pa.Table, now: dg.ResourceParam[Now]
+        context: dg.AssetExecutionContext,
+        predictions: pa.Table,
+        bars: pa.Table,
+        now: dg.ResourceParam[Now],
+        tables: Tables,
     ) -> dg.Output[pa.Table]:
         selection = flow.selection(context)
         ranked = pa.concat_tables(
@@ -40,7 +45,8 @@ def picks(flow: Flow) -> dg.AssetsDefinition:
             )
             for session in selection.sessions
         )
-        made = with_messages(ranked, versions_read(predictions, bars), context.run.run_id, now.market())
+        origin = Origin(versions_read(predictions, bars), tables.store().uri(""), context.run.run_id, now.wall())
+        made = with_messages(ranked, origin, now.market())
         found = [split for session in selection.sessions for split in splits(bars, session, flow.window.tickers)]
         metadata = {"splits": "; ".join(map(str, found))} if found else {}
         return flow.output(made, ("ticker", "minute", "rank", "p_profit", "abstain"), metadata)

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.schemas import PICKS, TIMESTAMP
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+FIRST_VERSION = 1
 TOPIC_PREFIX = "stockpick"
 _MINUTE = "%Y-%m-%dT%H:%M:00Z"  # Arrow writes %S of a microsecond stamp with its fraction
 _LEGAL_IN_TOPIC = re.compile(r"[A-Z0-9.-]")
@@ -30,7 +31,14 @@ NUMBERS = (
     "expected_excess_return",
     "expected_obtainable_return",
 )
-_ADDED = {"expected_obtainable_return": None}  # since version 1, with what is said of a message that is older
+# Since version 1, with what is said of a message that is older.
+_ADDED = {
+    "expected_obtainable_return": None,
+    "version": 1,
+    "supersedes": None,
+    "data_version": None,
+    "produced_at": None,
+}
 
 
 class MessageError(StockpickError):
@@ -42,10 +50,13 @@ class Message:
     """A pick as a reader of the topics gets it. Meanings and units are those of the table `picks`.
 
     minute: start of the bar, UTC. rank: 1 is the best of the minute. abstain: why the forecast is not to be relied on,
-    or why there is none; null where neither is so.
+    or why there is none; null where neither is so. version: of the messages with one id the highest holds. supersedes:
+    the version that a correction takes the place of. data_version: of raw_prices. produced_at: wall time, UTC.
     """
 
     id: str
+    version: int
+    supersedes: int | None
     source: str
     ticker: str
     minute: datetime
@@ -59,6 +70,8 @@ class Message:
     rank: int | None
     abstain: str | None
     model_version: str | None
+    data_version: int | None
+    produced_at: datetime | None
 
 
 def topic_name(source: str, ticker: str) -> str:
@@ -91,11 +104,24 @@ def message_id(source: str, minute: datetime, ticker: str) -> str:
     return f"{source}/{minute.astimezone(UTC).strftime(_MINUTE)}/{ticker}"
 
 
-def with_messages(picks: pa.Table, versions: Mapping[str, int], run_id: str, made_at: datetime) -> pa.Table:
+@dataclass(frozen=True)
+class Origin:
+    """Where messages come from, the same of all that one run makes.
+
+    versions: of each Delta table that was read for them, by name, raw_prices among them. store: address of the folder
+    that has these tables, without credentials. produced_at: wall time.
+    """
+
+    versions: Mapping[str, int]
+    store: str
+    run_id: str
+    produced_at: datetime
+
+
+def with_messages(picks: pa.Table, origin: Origin, made_at: datetime) -> pa.Table:
     """`picks` in the schema PICKS: each with its message, to be published, made at that market time.
 
-    picks: every other column of PICKS. versions: of each table that was read for them, by name. Raises ValueError when
-    a number is NaN or infinite, which JSON cannot say.
+    picks: every other column of PICKS. Raises ValueError when a number is NaN or infinite, which JSON cannot say.
     """
     encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
     source, ticker, rank, abstain, model = (
@@ -104,7 +130,13 @@ def with_messages(picks: pa.Table, versions: Mapping[str, int], run_id: str, mad
     session = pc.strftime(picks["session"], format="%Y-%m-%d").to_pylist()
     minute = pc.strftime(picks["minute"], format=_MINUTE).to_pylist()
     numbers = zip(*(picks[name].to_pylist() for name in NUMBERS), strict=True)
-    read = dict(versions)
+    said_of_all = {
+        "data_version": origin.versions["raw_prices"],
+        "produced_at": origin.produced_at.astimezone(UTC).isoformat(timespec="milliseconds"),
+        "store": origin.store,
+        "tables": dict(origin.versions),
+        "run_id": origin.run_id,
+    }
     ids: list[str] = []
     texts: list[str] = []
     for index, values in enumerate(numbers):
@@ -114,6 +146,8 @@ def with_messages(picks: pa.Table, versions: Mapping[str, int], run_id: str, mad
                 {
                     "schema_version": SCHEMA_VERSION,
                     "id": ids[-1],
+                    "version": FIRST_VERSION,
+                    "supersedes": None,
                     "source": source[index],
                     "ticker": ticker[index],
                     "session": session[index],
@@ -122,8 +156,7 @@ def with_messages(picks: pa.Table, versions: Mapping[str, int], run_id: str, mad
                     "rank": rank[index],
                     "abstain": abstain[index],
                     "model_version": model[index],
-                    "tables": read,
-                    "run_id": run_id,
+                    **said_of_all,
                 }
             )
         )
@@ -131,6 +164,7 @@ def with_messages(picks: pa.Table, versions: Mapping[str, int], run_id: str, mad
         "made_at": pa.array([made_at] * len(ids), TIMESTAMP),
         "published": pa.array([True] * len(ids), pa.bool_()),
         "message_id": pa.array(ids, pa.string()),
+        "message_version": pa.array([FIRST_VERSION] * len(ids), pa.int32()),
         "message": pa.array(texts, pa.string()),
     }
     columns = [made[name] if name in made else picks[name] for name in PICKS.columns.names]
@@ -147,6 +181,8 @@ def parse_message(text: str | bytes) -> Message:
         fields: dict[str, Any] = {**_ADDED, **json.loads(text)}
         return Message(
             id=_text(fields["id"]),
+            version=int(fields["version"]),
+            supersedes=None if fields["supersedes"] is None else int(fields["supersedes"]),
             source=_text(fields["source"]),
             ticker=_text(fields["ticker"]),
             minute=datetime.strptime(fields["minute"], _MINUTE).replace(tzinfo=UTC),
@@ -154,6 +190,8 @@ def parse_message(text: str | bytes) -> Message:
             rank=None if fields["rank"] is None else int(fields["rank"]),
             abstain=None if fields["abstain"] is None else _text(fields["abstain"]),
             model_version=None if fields["model_version"] is None else _text(fields["model_version"]),
+            data_version=None if fields["data_version"] is None else int(fields["data_version"]),
+            produced_at=None if fields["produced_at"] is None else datetime.fromisoformat(fields["produced_at"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         shown = text.decode(errors="replace") if isinstance(text, bytes) else text

@@ -20,7 +20,8 @@ from stockpick_assets.core.reasons import Reason
 from stockpick_assets.core.schemas import PICKS
 from stockpick_assets.core.splits import factors, last_closes, splits
 
-RANKED = [name for name in PICKS.columns.names if name not in ("made_at", "published", "message_id", "message")]
+_OF_MESSAGES = ("made_at", "published", "message_id", "message_version", "message")
+RANKED = [name for name in PICKS.columns.names if name not in _OF_MESSAGES]
 NOT_MADE = "no prediction was made for this minute"
 
 
@@ -40,7 +41,7 @@ def picks(
 ) -> pa.Table:
     """One pick for each of the session's minutes from `first` to `last` × `selected` tickers, in key order.
 
-    The columns are those of PICKS but for made_at, published and the message's two. predictions: PREDICTIONS of these
+    The columns are those of PICKS but for made_at, published and the message's three. predictions: PREDICTIONS of these
     minutes and all `tickers`, among which a pick is ranked. bars: RAW_PRICES of the previous session, and of this one
     from its open to `last`.
 

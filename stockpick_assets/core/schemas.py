@@ -98,7 +98,8 @@ PICKS = _table(
     made_at=TIMESTAMP,  # market time
     published=pa.bool_(),  # whether this version goes out and is graded; one of each minute and ticker does
     message_id=pa.string(),
-    message=pa.string(),  # the JSON that goes out
+    message_version=pa.int32(),  # of the messages with this id; null where this version of the pick does not go out
+    message=pa.string(),  # the JSON that goes out; null with it
 )
 SCORES = _table(
     "scores",

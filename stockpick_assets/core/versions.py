@@ -28,7 +28,7 @@ Integers = NDArray[np.int64]
 # An answer that is the same in all of these is no new version of the bar.
 BAR = ("open", "high", "low", "close", "volume", "split", "reason")
 # What two picks of a minute may differ in and be the same pick: when and from what they were made.
-_MADE = ("made_at", "published", "message_id", "message")
+_MADE = ("made_at", "published", "message_id", "message_version", "message")
 _PICK = tuple(name for name in PICKS.columns.names if name not in _MADE)
 
 

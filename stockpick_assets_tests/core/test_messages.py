@@ -25,6 +25,7 @@ from stockpick_assets_tests.picks import minute, pick, picks, table
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "message.schema.json").read_text(encoding="utf-8"))
 VALID = Draft202012Validator(SCHEMA)
+ADDED = {2: ["expected_obtainable_return"], 3: ["version", "supersedes", "data_version", "produced_at", "store"]}
 HOSTILE = '<b>A</b>\n"; DROP {{ticker}} \x1b[31m\u202e\U0001f4a3'
 fraction = st.none() | st.floats(-1, 1)
 
@@ -60,7 +61,7 @@ def test_the_schema_refuses_a_message_with_neither_rank_nor_reason() -> None:
     assert not VALID.is_valid(message() | {"rank": None, "abstain": None})
 
 
-@pytest.mark.parametrize("name", [*SCHEMA["required"], *SCHEMA["then"]["required"]])
+@pytest.mark.parametrize("name", [*SCHEMA["required"], *ADDED[2], *ADDED[3]])
 def test_the_schema_refuses_a_message_that_lacks_a_field(name: str) -> None:
     made = message()
     del made[name]
@@ -110,16 +111,24 @@ def test_what_is_read_is_what_was_written() -> None:
 
 
 def test_an_older_reader_reads_a_newer_message() -> None:
-    newer = message() | {"schema_version": 3, "supersedes": None, "venue": {"name": "XNAS"}}
+    newer = message() | {"schema_version": 4, "venue": {"name": "XNAS"}}
     VALID.validate(newer)
     assert parse_message(json.dumps(newer)).ticker == "AAPL"
 
 
-def test_a_message_of_the_first_version_is_still_read() -> None:
-    older = message() | {"schema_version": 1}
-    del older["expected_obtainable_return"]
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_message_of_an_earlier_version_is_still_read(version: int) -> None:
+    later = [name for added, names in ADDED.items() if added > version for name in names]
+    older = {name: value for name, value in message().items() if name not in later} | {"schema_version": version}
     VALID.validate(older)
-    assert parse_message(json.dumps(older)).expected_obtainable_return is None
+    read = parse_message(json.dumps(older))
+    assert (read.version, read.supersedes, read.data_version, read.produced_at) == (1, None, None, None)
+    assert (read.expected_obtainable_return is None) == (version == 1)
+
+
+def test_a_message_says_when_and_of_which_data_it_was_made() -> None:
+    read = parse_message(table([pick(minute(7), "AAPL", 2)], made_at=minute(8))["message"][0].as_py())
+    assert (read.version, read.supersedes, read.data_version, read.produced_at) == (1, None, 3, minute(8))
 
 
 def test_the_sample_of_the_page_is_a_message_of_today() -> None:

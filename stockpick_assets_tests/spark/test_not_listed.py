@@ -14,7 +14,7 @@ from stockpick_assets.core.expected import answers
 from stockpick_assets.core.factors import aligned
 from stockpick_assets.core.grading import scores
 from stockpick_assets.core.market_hours import MINUTE, Session, session_on
-from stockpick_assets.core.messages import parse_message, with_messages
+from stockpick_assets.core.messages import Origin, parse_message, with_messages
 from stockpick_assets.core.ranking import picks
 from stockpick_assets.core.schemas import FACTORS, PREDICTIONS
 from stockpick_assets.core.universe import Universe
@@ -67,9 +67,8 @@ def flow(spark: SparkSession) -> dict[str, pa.Table]:
     predicted = rows(predict(SessionModels(model, (model,)), frame(spark, made[ASKED])), PREDICTIONS)
     both = pa.concat_tables(known.values())
     span = (ASKED, ASKED.open, ASKED.open + (MINUTES - 1) * MINUTE, TICKERS)
-    picked = with_messages(
-        picks(predicted, both, *span, TICKERS, 2.0), {"raw_prices": 1, "predictions": 1}, "run", ASKED.close
-    )
+    origin = Origin({"raw_prices": 1, "predictions": 1}, "s3://stockpick/simulated/", "run", ASKED.close)
+    picked = with_messages(picks(predicted, both, *span, TICKERS, 2.0), origin, ASKED.close)
     graded = scores(picked, known[ASKED], *span, 2.0)
     return {"bars": known[ASKED], "features": made[ASKED], "predictions": predicted, "picks": picked, "scores": graded}
 
