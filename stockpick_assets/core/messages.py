@@ -22,6 +22,7 @@ TOPIC_PREFIX = "stockpick"
 _MINUTE = "%Y-%m-%dT%H:%M:00Z"  # Arrow writes %S of a microsecond stamp with its fraction
 _LEGAL_IN_TOPIC = re.compile(r"[A-Z0-9.-]")
 _ESCAPED = re.compile(r"(?:_[0-9a-f]{2})+")
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 NUMBERS = (
     "price",
     "change_day",
@@ -123,7 +124,6 @@ def with_messages(picks: pa.Table, origin: Origin, made_at: datetime) -> pa.Tabl
 
     picks: every other column of PICKS. Raises ValueError when a number is NaN or infinite, which JSON cannot say.
     """
-    encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
     source, ticker, rank, abstain, model = (
         picks[name].to_pylist() for name in ("source", "ticker", "rank", "abstain", "model_version")
     )
@@ -142,7 +142,7 @@ def with_messages(picks: pa.Table, origin: Origin, made_at: datetime) -> pa.Tabl
     for index, values in enumerate(numbers):
         ids.append(f"{source[index]}/{minute[index]}/{ticker[index]}")
         texts.append(
-            encode(
+            _encode(
                 {
                     "schema_version": SCHEMA_VERSION,
                     "id": ids[-1],
@@ -169,6 +169,12 @@ def with_messages(picks: pa.Table, origin: Origin, made_at: datetime) -> pa.Tabl
     }
     columns = [made[name] if name in made else picks[name] for name in PICKS.columns.names]
     return pa.table(columns, schema=PICKS.columns)
+
+
+def correction(text: str, version: int) -> str:
+    """A message as the given version of its id, which takes the place of the one before it."""
+    fields: dict[str, Any] = json.loads(text)
+    return _encode({**fields, "version": version, "supersedes": version - 1})
 
 
 def parse_message(text: str | bytes) -> Message:

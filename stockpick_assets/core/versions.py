@@ -7,7 +7,6 @@ not belong here: reading or committing the versions, and when a source is asked 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import reduce
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from stockpick_assets.core.corrections import corrects, horizon_end
 from stockpick_assets.core.due import DueMinutes
-from stockpick_assets.core.labels import HORIZON
-from stockpick_assets.core.market_hours import MINUTE
+from stockpick_assets.core.messages import FIRST_VERSION, correction
 from stockpick_assets.core.quality import FINAL
 from stockpick_assets.core.reasons import Reason
 from stockpick_assets.core.schemas import BARS_FETCHED_AT, PICKS, RAW_PRICES, TIMESTAMP
@@ -138,26 +137,50 @@ def picks_kept(made: pa.Table, stored: pa.Table) -> pa.Table:
 
     stored: every version there is of these partitions. A pick that was made while its forecast's horizon was open is
     what went out: it stays the published one, and what is made later stands beside it where it differs from the newest.
-    Any other is replaced.
+    Any other is replaced. What is made later has a message, of the next version, where the horizon is still open and
+    it corrects what was said last (corrections.py).
     """
-    keys, until = list(_rows(stored, PICKS.key)), [key[0] + MINUTE + HORIZON for key in _rows(stored, PICKS.key)]
+    keys = list(_rows(stored, PICKS.key))
     went_out = {
         key
-        for key, closes, published, made_at in zip(keys, until, *_columns(stored, "published", "made_at"), strict=True)
-        if published and made_at < closes
+        for key, published, made_at in zip(keys, *_columns(stored, "published", "made_at"), strict=True)
+        if published and made_at < horizon_end(key[0])
     }
     if not went_out:
         return made
-    by_age = sorted(zip(*_columns(stored, "made_at"), keys, _rows(stored, _PICK), strict=True), key=itemgetter(0))
-    newest = {key: pick for _, key, pick in by_age}
+    newest = _last_of_each_pick(stored, "made_at", _PICK)
+    said = _last_of_each_pick(stored, "message_version", ("message_version", "price", "rank"))
+
+    def message_version(key: tuple[Any, ...], made_at: datetime, price: float | None, rank: int | None) -> int | None:
+        if key not in went_out:
+            return FIRST_VERSION
+        version, *what = said[key]
+        return version + 1 if made_at < horizon_end(key[0]) and corrects(price, rank, *what) else None
+
     made_keys = list(_rows(made, PICKS.key))
     differs = [
         key not in went_out or pick != newest[key] for key, pick in zip(made_keys, _rows(made, _PICK), strict=True)
     ]
-    published = [key not in went_out for key in made_keys]
-    new = _with(made, "published", published).filter(pa.array(differs, pa.bool_()))
+    versions = list(map(message_version, made_keys, *_columns(made, "made_at", "price", "rank")))
+    new = _with(made, "published", [key not in went_out for key in made_keys])
+    new = _with(new, "message_version", versions)
+    new = _with(new, "message", list(map(_as_version, *_columns(made, "message"), versions)))
+    new = new.filter(pa.array(differs, pa.bool_()))
     old = stored.filter(pa.array([key in went_out for key in keys], pa.bool_()))
     return pa.concat_tables([old.replace_schema_metadata(None), new.replace_schema_metadata(None)])
+
+
+def _last_of_each_pick(picks: pa.Table, by: str, columns: Sequence[str]) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """The columns of the row of each key that is the last by a column; a row without that column is none."""
+    has: Any = pc.is_valid(picks[by])  # pyright: ignore[reportUnknownMemberType]
+    rows = picks.filter(has).sort_by([(by, "ascending")])  # pyright: ignore[reportUnknownMemberType]
+    return dict(zip(_rows(rows, PICKS.key), _rows(rows, columns), strict=True))
+
+
+def _as_version(message: str, version: int | None) -> str | None:
+    if version is None:
+        return None
+    return message if version == FIRST_VERSION else correction(message, version)
 
 
 def _rows(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:

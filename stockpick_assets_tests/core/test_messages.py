@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from stockpick_assets.core.messages import (
+    SCHEMA_VERSION,
     MessageError,
+    correction,
     message_id,
     one_line,
     parse_message,
@@ -28,6 +30,10 @@ VALID = Draft202012Validator(SCHEMA)
 ADDED = {2: ["expected_obtainable_return"], 3: ["version", "supersedes", "data_version", "produced_at", "store"]}
 HOSTILE = '<b>A</b>\n"; DROP {{ticker}} \x1b[31m\u202e\U0001f4a3'
 fraction = st.none() | st.floats(-1, 1)
+
+
+def sample(version: int) -> str:
+    return (Path(__file__).parents[1] / "data" / f"message_{version}.json").read_text(encoding="utf-8")
 
 
 def message(**values: Any) -> dict[str, Any]:
@@ -116,14 +122,28 @@ def test_an_older_reader_reads_a_newer_message() -> None:
     assert parse_message(json.dumps(newer)).ticker == "AAPL"
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_a_message_of_an_earlier_version_is_still_read(version: int) -> None:
-    later = [name for added, names in ADDED.items() if added > version for name in names]
-    older = {name: value for name, value in message().items() if name not in later} | {"schema_version": version}
+@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION + 1))
+def test_a_message_of_every_version_so_far_is_accepted_and_read(version: int) -> None:
+    """Samples as they were published then: one is added with a version, and none is changed."""
+    text = sample(version)
+    older = json.loads(text)
+    assert older["schema_version"] == version
     VALID.validate(older)
-    read = parse_message(json.dumps(older))
-    assert (read.version, read.supersedes, read.data_version, read.produced_at) == (1, None, None, None)
-    assert (read.expected_obtainable_return is None) == (version == 1)
+    read = parse_message(text)
+    assert (read.id, read.price, read.rank) == ("simulated/2026-11-23T14:30:00Z/AAPL", 129.58, 61)
+    assert read.expected_obtainable_return == (-0.00002 if version > 1 else None)
+    assert (read.version, read.supersedes, read.data_version) == (1, None, 12 if version > 2 else None)
+
+
+@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION + 1))
+def test_a_message_of_today_has_every_field_that_a_reader_of_an_earlier_version_needs(version: int) -> None:
+    needed = json.loads(sample(version))
+    made = message(abstain="no edge after cost")
+    assert needed.keys() <= made.keys()
+    assert all(type(made[name]) is type(value) for name, value in needed.items() if value is not None)
+    corrected = json.loads(correction(json.dumps(made), 2))
+    VALID.validate(corrected)
+    assert needed.keys() <= corrected.keys()
 
 
 def test_a_message_says_when_and_of_which_data_it_was_made() -> None:
@@ -137,14 +157,6 @@ def test_the_sample_of_the_page_is_a_message_of_today() -> None:
     VALID.validate(json.loads(sample))
     assert json.loads(sample).keys() == message().keys()
     assert parse_message(sample).rank == 61
-
-
-def test_a_message_has_every_field_that_the_first_version_had() -> None:
-    fields = (
-        "schema_version id source ticker session minute price change_day change_5m pop_window p_profit "
-        "expected_excess_return rank abstain model_version tables run_id"
-    )
-    assert set(fields.split()) <= set(message())
 
 
 def test_a_pick_that_abstains_keeps_its_numbers_in_the_message() -> None:

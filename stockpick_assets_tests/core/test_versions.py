@@ -1,5 +1,6 @@
 """Which answers become versions, what they touch, and which pick stays the published one."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from stockpick_assets.core.due import DueMinutes
 from stockpick_assets.core.market_hours import MINUTE
 from stockpick_assets.core.reasons import Reason
-from stockpick_assets.core.schemas import BARS_FETCHED_AT, RAW_PRICES, SCORES
+from stockpick_assets.core.schemas import BARS_FETCHED_AT, PICKS, RAW_PRICES, SCORES
 from stockpick_assets.core.versions import affected_minutes, known, new_versions, picks_kept, stamped
 from stockpick_assets_tests.picks import minute, pick, table
 from stockpick_assets_tests.rows import SESSION, bars, scores
@@ -144,6 +145,48 @@ def test_a_pick_made_in_time_stays_the_published_one_and_what_is_found_later_sta
     third = table([pick(minute(0), "AAPL", 3)], LATER + MINUTE)
     assert [row["rank"] for row in picks_kept(third, both).to_pylist() if row["published"]] == [1]
     assert picks_kept(third, both).num_rows == 3
+
+
+def said_again(*picks_made: tuple[int, float | None, int | None]) -> list[tuple[int | None, int | None]]:
+    """Version and superseded version of each message, of picks of the first minute made one after the other.
+
+    picks_made: the minute at which each was made, its price and its rank.
+    """
+    kept = PICKS.empty()
+    for index, price, rank in picks_made:
+        kept = picks_kept(table([pick(minute(0), "AAPL", rank, price=price)], minute(index)), kept)
+    messages = [text and json.loads(text) for text in kept["message"].to_pylist()]
+    assert kept["message_version"].to_pylist() == [message and message["version"] for message in messages]
+    return [(message["version"], message["supersedes"]) if message else (None, None) for message in messages]
+
+
+def test_a_pick_is_corrected_when_its_price_moved_by_more_than_a_basis_point_or_its_rank_is_another() -> None:
+    first = (1, 100.0, 1)
+    assert said_again(first, (2, 100.0, 2)) == [(1, None), (2, 1)]
+    assert said_again(first, (2, 100.0, None)) == [(1, None), (2, 1)]
+    assert said_again(first, (2, 100.011, 1)) == [(1, None), (2, 1)]
+    assert said_again(first, (2, 100.009, 1)) == [(1, None), (None, None)]
+    assert said_again((1, None, 1), (2, 100.0, 1)) == [(1, None), (2, 1)]
+    assert said_again((1, None, 1), (2, None, 2)) == [(1, None), (2, 1)]
+
+
+def test_a_correction_is_told_from_what_was_said_last_and_not_from_what_was_found_last() -> None:
+    drifting = [(1, 100.0, 1), (2, 100.009, 1), (3, 100.018, 1), (4, 100.025, 1)]
+    assert said_again(*drifting) == [(1, None), (None, None), (2, 1), (None, None)]
+    assert said_again((1, 100.0, 1), (2, 101.0, 1), (3, 100.0, 1)) == [(1, None), (2, 1), (3, 2)]
+
+
+def test_a_pick_is_not_corrected_once_its_horizon_is_over() -> None:
+    assert said_again((1, 100.0, 1), (5, 101.0, 1)) == [(1, None), (2, 1)]
+    assert said_again((1, 100.0, 1), (6, 101.0, 1)) == [(1, None), (None, None)]
+
+
+def test_a_correction_says_the_same_as_a_first_message_but_for_its_version() -> None:
+    first = table([pick(minute(0), "AAPL", 1)], minute(1))
+    again = table([pick(minute(0), "AAPL", 2)], minute(2))
+    corrected = json.loads(picks_kept(again, first)["message"].to_pylist()[1])
+    assert corrected == json.loads(again["message"][0].as_py()) | {"version": 2, "supersedes": 1}
+    assert list(corrected) == list(json.loads(again["message"][0].as_py()))
 
 
 def test_a_pick_made_after_its_horizon_is_replaced() -> None:
