@@ -38,7 +38,7 @@ from stockpick_assets.io_managers import ModelIOManager, TableIOManager
 from stockpick_assets.jobs import LIVE, jobs
 from stockpick_assets.relay import Relay
 from stockpick_assets.resources.code_server import CodeServer
-from stockpick_assets.resources.kafka import Kafka
+from stockpick_assets.resources.kafka import Kafka, NewTopic
 from stockpick_assets.resources.market_data import MarketData
 from stockpick_assets.resources.notifier import Notifier
 from stockpick_assets.resources.now import Now, wall_clock
@@ -129,7 +129,8 @@ def resources(settings: Settings, source: MarketData, flow: Flow) -> dict[str, A
     )
     pyspark = RunSpark(spark_config={"spark.remote": settings.spark_remote, "spark.sql.session.timeZone": "UTC"})
     now = Now(settings.clock)
-    kafka = Kafka(settings.kafka_bootstrap, settings.kafka_security())
+    new_topic = NewTopic(settings.topic_partitions, settings.topic_replication, settings.topic_retention_hours)
+    kafka = Kafka(settings.kafka_bootstrap, settings.kafka_security(), new_topic)
     return {
         "market_data": source,
         "now": now,

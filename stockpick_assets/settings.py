@@ -90,6 +90,11 @@ class Settings(BaseSettings):
     kafka_security_protocol: Literal["PLAINTEXT", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_username: str = ""
     kafka_password: SecretStr = SecretStr("")
+    topic_partitions: int | None = Field(None, ge=1, description="of each new topic; empty: the broker's default")
+    topic_replication: int | None = Field(None, ge=1, description="copies of each topic; empty: the broker's default")
+    topic_retention_hours: int | None = Field(
+        None, ge=1, description="how long the topics keep a message; empty: the broker's default"
+    )
     spark_remote: str = _local("sc://", 15002)
     dagster_url: str = _local("http://", 3000)
     dagster_code_server: str = _local("", 4000)

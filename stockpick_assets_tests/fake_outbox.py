@@ -1,6 +1,6 @@
 """An outbox in memory with Kafka's rules: a batch and its position are committed together, the last opener wins."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from stockpick_assets.resources.kafka import BrokerError, OutboxTaken, Outgoing, Position
@@ -12,6 +12,7 @@ class FakeBroker:
 
     committed: list[Outgoing] = field(default_factory=list)
     positions: dict[str, Position] = field(default_factory=dict)
+    topics: set[str] = field(default_factory=set)
     opened: int = 0
     fails: str = ""
 
@@ -36,6 +37,10 @@ class FakeOutbox:
     def position(self) -> Position | None:
         """The committed position."""
         return self.broker.positions.get(self.name)
+
+    def prepare(self, topics: Collection[str]) -> None:
+        """Make the topics."""
+        self.broker.topics |= set(topics)
 
     def send(self, messages: Sequence[Outgoing], position: Position) -> None:
         """Commit, or fail as the broker was told to."""

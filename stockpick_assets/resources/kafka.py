@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Thread
 from typing import Any, NamedTuple, TypeVar
 
@@ -31,10 +31,13 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 from stockpick_assets.core.errors import StockpickError
 
 BOOTSTRAP_SECONDS = 5.0
-OPEN_SECONDS = 20.0
+# Of a tick of Dagster's, which is killed after 60 s: an outbox is opened, its topics are made, a transaction is begun.
+OPEN_SECONDS = 15.0
+PREPARE_SECONDS = 15.0
 TRANSACTION_SECONDS = 25.0
 # A reader of committed messages waits for an abandoned transaction until the outbox is opened again, or this long.
 TRANSACTION_TIMEOUT_SECONDS = 30.0
+_BY_DEFAULT = -1  # of the broker
 Answer = TypeVar("Answer")
 
 
@@ -62,11 +65,36 @@ class Position(NamedTuple):
 
 
 @dataclass(frozen=True)
+class NewTopic:
+    """How topics are made: how many partitions and replicas each has, and how many hours a message stays.
+
+    None leaves it to the broker. A topic that is there stays as it is.
+    """
+
+    partitions: int | None = None
+    replication: int | None = None
+    retention_hours: int | None = None
+
+    def options(self) -> dict[str, Any]:
+        """The same in kafka-python's words."""
+        configs = {} if self.retention_hours is None else {"retention.ms": str(self.retention_hours * 3_600_000)}
+        return {
+            "num_partitions": self.partitions or _BY_DEFAULT,
+            "replication_factor": self.replication or _BY_DEFAULT,
+            "configs": configs,
+        }
+
+
+@dataclass(frozen=True)
 class Kafka:
-    """A Kafka cluster. bootstrap: `host:port`, several separated by commas. security: kafka-python's own settings."""
+    """A Kafka cluster. bootstrap: `host:port`, several separated by commas. security: kafka-python's own settings.
+
+    new_topic: how the topics of messages are made.
+    """
 
     bootstrap: str
     security: Mapping[str, Any] = field(default_factory=dict, repr=False)  # with the password
+    new_topic: NewTopic = NewTopic()
 
     def outbox(self, name: str) -> "Outbox":
         """Open the outbox of that name, taking it from whoever has it. Raises BrokerError."""
@@ -95,8 +123,7 @@ class Outbox:
     def __init__(self, kafka: Kafka, name: str) -> None:
         self._kafka = kafka
         self._name = name
-        self._topics: set[str] = set()  # that exist
-        self._known: set[str] = set()  # whose partitions the producer knows
+        self._topics: set[str] = set()  # that exist, and whose partitions the producer knows
         self._producer: KafkaProducer | None = None
         self._position = self._within(OPEN_SECONDS, "opening the outbox", self._open)
 
@@ -105,15 +132,17 @@ class Outbox:
         """The position that was committed last; None before the first."""
         return self._position
 
-    def send(self, messages: Iterable[Outgoing], position: Position) -> None:
-        """Commit the messages and the position together, or neither. Raises BrokerError, OutboxTaken.
+    def prepare(self, topics: Collection[str]) -> None:
+        """Make the topics that are missing, so that no message waits for its own. Raises BrokerError."""
+        new = dict.fromkeys(topics, self._kafka.new_topic)
+        self._within(PREPARE_SECONDS, f"making {len(new)} topics", lambda: self._prepare(new))
 
-        Missing topics are made, with as many partitions and replicas as the broker makes by default.
-        """
+    def send(self, messages: Iterable[Outgoing], position: Position) -> None:
+        """Commit the messages and the position together, or neither. Raises BrokerError, OutboxTaken."""
         batch = list(messages)
 
         def transaction() -> None:
-            self._prepare({message.topic for message in batch})
+            self._prepare(dict.fromkeys((message.topic for message in batch), self._kafka.new_topic))
             self._commit(batch, position)
 
         self._within(TRANSACTION_SECONDS, f"sending {len(batch)} messages", transaction)
@@ -141,9 +170,8 @@ class Outbox:
         )
         # Before the position is read: this is what ends the transaction of an earlier process.
         self._producer.init_transactions()
-        with closing(self._admin()) as admin:
-            self._topics = set(admin.list_topics())
-        self._prepare({self._name})
+        # It holds nothing, whatever the topics of messages are like.
+        self._prepare({self._name: replace(self._kafka.new_topic, partitions=1, retention_hours=None)})
         with closing(self._kafka.consumer(group_id=self._name)) as reader:
             committed = reader.committed(self._place, metadata=True, timeout_ms=5000)
         return Position(committed.offset, committed.metadata) if committed else None
@@ -153,22 +181,23 @@ class Outbox:
         # The position is the committed offset of a topic that holds nothing: Kafka takes offsets of real topics only.
         return TopicPartition(self._name, 0)
 
-    def _prepare(self, topics: Collection[str]) -> None:
-        missing = sorted(set(topics) - self._topics)
-        if missing:
-            with closing(self._admin()) as admin:
+    def _prepare(self, topics: Mapping[str, NewTopic]) -> None:
+        unknown = topics.keys() - self._topics
+        if not unknown:
+            return
+        with closing(self._admin()) as admin:
+            missing = {name: topics[name].options() for name in sorted(unknown - set(admin.list_topics()))}
+            answers: Any = ()
+            if missing:
                 answers = admin.create_topics(missing, raise_errors=False)["topics"]  # pyright: ignore[reportCallIssue]
-            for answer in answers:
-                error = for_code(answer["error_code"])
-                if error not in (NoError, TopicAlreadyExistsError):
-                    raise error(f"topic {answer['name']}: {answer['error_message']}")
-            self._topics.update(missing)
-        unknown = set(topics) - self._known
-        if unknown:
-            # All at once: KafkaProducer waits 100 ms for each new topic, 10.8 s for 101 one after the other.
-            with ThreadPoolExecutor(len(unknown)) as threads:
-                list(threads.map(self._connected.partitions_for, unknown))
-            self._known |= unknown
+        for answer in answers:
+            error = for_code(answer["error_code"])
+            if error not in (NoError, TopicAlreadyExistsError):
+                raise error(f"topic {answer['name']}: {answer['error_message']}")
+        # All at once: KafkaProducer waits 100 ms for each new topic, 10.8 s for 101 one after the other.
+        with ThreadPoolExecutor(len(unknown)) as threads:
+            list(threads.map(self._connected.partitions_for, unknown))
+        self._topics |= unknown
 
     def _commit(self, batch: Sequence[Outgoing], position: Position) -> None:
         producer = self._connected
