@@ -1,25 +1,29 @@
 """The relay: sends the messages that stand in picks to Kafka, once, in the order of their minutes.
 
 The table is the outbox; how far it has been sent is kept by Kafka, in the transaction of what was sent. What does not
-belong here: what a message says (core/messages.py), or how a transaction is made (resources/kafka.py).
+belong here: what a message says (core/messages.py), when a pick is corrected (core/corrections.py), or how a
+transaction is made (resources/kafka.py).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from stockpick_assets.core.clock import MarketClock
+from stockpick_assets.core.corrections import horizon_end
+from stockpick_assets.core.labels import HORIZON
 from stockpick_assets.core.market_hours import MINUTE, last_session_begun, minute_label, new_york_date, session_after
-from stockpick_assets.core.messages import TOPIC_PREFIX, topic_name
+from stockpick_assets.core.messages import FIRST_VERSION, TOPIC_PREFIX, topic_name
 from stockpick_assets.core.schemas import PICKS
 from stockpick_assets.resources.kafka import Outgoing, Position
 from stockpick_assets.store import Store, TableMissing
 
 MESSAGES_AT_ONCE = 3000
+KEY = ("minute", "ticker", "message_version")
 
 
 class Outlet(Protocol):
@@ -28,6 +32,10 @@ class Outlet(Protocol):
     @property
     def position(self) -> Position | None:
         """The position that was committed last."""
+        ...
+
+    def prepare(self, topics: Collection[str]) -> None:
+        """Make the topics that are missing."""
         ...
 
     def send(self, messages: Sequence[Outgoing], position: Position) -> None:
@@ -41,18 +49,62 @@ class Outlet(Protocol):
 
 @dataclass(frozen=True)
 class Relayed:
-    """What one transaction did: the minutes it sent and how many messages that were, or why there were none."""
+    """What was sent: first messages, of which minutes, and corrections. Or why nothing was.
 
+    until: everything due before this minute has been sent.
+    """
+
+    until: datetime
     minutes: tuple[datetime, ...] = ()
     messages: int = 0
+    corrections: int = 0
     nothing: str = ""
 
+    def __bool__(self) -> bool:
+        return bool(self.messages or self.corrections)
+
+    def then(self, later: "Relayed") -> "Relayed":
+        """What both sent."""
+        return Relayed(
+            later.until,
+            self.minutes + later.minutes,
+            self.messages + later.messages,
+            self.corrections + later.corrections,
+            later.nothing,
+        )
+
     def __str__(self) -> str:
-        if not self.minutes:
-            return self.nothing
-        first, last = minute_label(self.minutes[0]), minute_label(self.minutes[-1])
-        of = first if first == last else f"{len(self.minutes)} minutes, {first} to {last}"
-        return f"{self.messages} messages of {of} New York"
+        sent: list[str] = []
+        if self.minutes:
+            first, last = minute_label(self.minutes[0]), minute_label(self.minutes[-1])
+            of = first if first == last else f"{len(self.minutes)} minutes, {first} to {last}"
+            sent.append(f"{self.messages} messages of {of} New York")
+        if self.corrections:
+            sent.append(f"{self.corrections} correction{'s' if self.corrections > 1 else ''}")
+        return " and ".join(sent) or self.nothing
+
+
+class Reached(NamedTuple):
+    """How far the messages were sent: the first ones of every minute before `minute`, and of these minutes the
+    corrections that picks had at its `version`.
+
+    version: None before any picks were read. replay: the session that is replayed; empty for a live market.
+    """
+
+    minute: datetime
+    version: int | None
+    replay: str
+
+    @classmethod
+    def of(cls, position: Position) -> Self:
+        """What an outbox kept."""
+        replay, _, version = position.note.partition("/")
+        return cls(datetime.fromtimestamp(position.number * 60, UTC), int(version) if version else None, replay)
+
+    def position(self) -> Position:
+        """What an outbox keeps."""
+        version = "" if self.version is None else self.version
+        return Position(int(self.minute.timestamp()) // 60, f"{self.replay}/{version}")
 
 
 class Relay:
@@ -66,21 +118,28 @@ class Relay:
         self, source: str, tickers: Sequence[str], clock: MarketClock, connect: Callable[[str], Outlet]
     ) -> None:
         self._source = source
-        self._tickers = tuple(tickers)
+        self._topics = {ticker: topic_name(source, ticker) for ticker in tickers}
         # A replay that goes on in its session goes on in its topics; one of another session begins anew.
-        self._note = new_york_date(clock.replay_from).isoformat() if clock.replay_from else ""
+        self._replay = new_york_date(clock.replay_from).isoformat() if clock.replay_from else ""
         self._connect = connect
         self._outlet: Outlet | None = None
+        self._looked: tuple[int, datetime] | None = None  # at which version, up to which minute, in vain
+        self._nothing = ""
 
     def send_due(self, store: Store, now: datetime) -> Relayed:
-        """Send the oldest minutes due at market time `now`, at most MESSAGES_AT_ONCE messages, in one transaction.
+        """Send the oldest minutes due at market time `now`, at most MESSAGES_AT_ONCE messages, and every correction
+        that is due, in one transaction.
 
-        A minute is due when picks has a row of every ticker for it and nothing later was sent. Raises BrokerError and
-        StoreError; what was due then stays due.
+        A minute is due when picks has a row of every ticker for it and nothing later was sent. A correction is due
+        when the message that it takes the place of was sent, or is sent with it, and the horizon is open. Raises
+        BrokerError and StoreError; what was due then stays due.
         """
         try:
             if self._outlet is None:
                 self._outlet = self._connect(f"{TOPIC_PREFIX}.relay.{self._source}")
+                self._looked = None
+                # Now, and not with a session's first messages, which would wait for it.
+                self._outlet.prepare(list(self._topics.values()))
             return self._send_due(self._outlet, store, now)
         except Exception:
             self.close()
@@ -93,43 +152,85 @@ class Relay:
             self._outlet = None
 
     def _send_due(self, outlet: Outlet, store: Store, now: datetime) -> Relayed:
-        if outlet.position is None or outlet.position.note != self._note:
+        sent = Reached.of(outlet.position) if outlet.position else None
+        if sent is None or sent.replay != self._replay:
+            sent = Reached(_start(now), None, self._replay)
             # Committed at once: a broker that is away later in the day must not move the start.
-            outlet.send([], self._position(_start(now)))
-        due_from = _minute(outlet.position)
-        newest = now - MINUTE
-        if due_from > newest:
-            return Relayed(nothing=f"Everything before {minute_label(due_from)} New York has been sent.")
+            outlet.send([], sent.position())
         try:
             version = store.version(PICKS.name)
         except TableMissing:
-            return Relayed(
-                nothing=f"There are no picks yet; the first to be sent are of {minute_label(due_from)} New York."
-            )
-        here = {"from_session": new_york_date(due_from), "version": version}
-        rows = store.read(PICKS.name, first=due_from, last=newest, columns=["minute", "ticker"], **here)
-        due = complete_minutes(rows, self._tickers)[: max(1, MESSAGES_AT_ONCE // len(self._tickers))]
-        if not due:
-            return Relayed(nothing=self._waiting(rows, due_from))
-        rows = store.read(PICKS.name, first=due[0], last=due[-1], columns=["minute", "ticker", "message"], **here)
-        rows = rows.filter(pc.and_(_among(rows["minute"], due), _among(rows["ticker"], self._tickers)))
-        columns: dict[str, list[Any]] = rows.to_pydict()
-        topics = {ticker: topic_name(self._source, ticker) for ticker in self._tickers}
-        messages = [
-            Outgoing(topics[ticker], ticker, message)
-            for ticker, message in zip(columns["ticker"], columns["message"], strict=True)
+            first = minute_label(sent.minute)
+            nothing = f"There are no picks yet; the first to be sent are of {first} New York."
+            return Relayed(sent.minute, nothing=nothing)
+        newest = now - MINUTE
+        looked = version, newest.replace(second=0, microsecond=0)
+        if looked == self._looked:
+            return Relayed(sent.minute, nothing=self._nothing)
+        keys = self._keys(store, version, min(sent.minute, _oldest_open(now)), newest)
+        firsts = keys.filter(pc.and_(_from(keys, sent.minute), _firsts(keys)))
+        minutes = complete_minutes(firsts, list(self._topics))[: max(1, MESSAGES_AT_ONCE // len(self._topics))]
+        until = minutes[-1] + MINUTE if minutes else sent.minute
+        corrections = self._corrections(store, keys, sent, until, now)
+        if not minutes and not corrections:
+            self._looked, self._nothing = looked, self._waiting(firsts, sent.minute, newest)
+            return Relayed(sent.minute, nothing=self._nothing)
+        messages = self._messages(store, version, set(minutes), corrections)
+        outlet.send(messages, Reached(until, version, self._replay).position())
+        return Relayed(until, tuple(minutes), len(messages) - len(corrections), len(corrections))
+
+    def _keys(self, store: Store, version: int | None, first: datetime, last: datetime) -> pa.Table:
+        """KEY of every version that has a message, of the minutes from first to last."""
+        session = new_york_date(first)
+        rows = store.read(
+            PICKS.name,
+            from_session=session,
+            first=first,
+            last=last,
+            columns=KEY,
+            version=version,
+            every_version=True,
+        )
+        said: Any = pc.is_valid(rows["message_version"])
+        return rows.filter(pc.and_(said, _among(rows["ticker"], list(self._topics))))
+
+    def _corrections(self, store: Store, keys: pa.Table, sent: Reached, until: datetime, now: datetime) -> set[Any]:
+        """KEY of the corrections that are due: of minutes before `until` and still open, not sent before."""
+        corrections = _tuples(keys.filter(pc.invert(_firsts(keys))))
+        due = {key for key in corrections if key[0] < until and horizon_end(key[0]) > now}
+        begun = [minute for minute, *_ in due if minute < sent.minute]
+        if begun and sent.version is not None:
+            before = self._keys(store, sent.version, min(begun), max(begun))
+            due -= {key for key in _tuples(before) if key[0] < sent.minute}
+        return due
+
+    def _messages(self, store: Store, version: int, minutes: set[datetime], corrections: set[Any]) -> list[Outgoing]:
+        """The first messages of the minutes and the corrections, by minute, a correction after what it corrects."""
+        every = {*minutes, *(minute for minute, *_ in corrections)}
+        first, last = min(every), max(every)
+        rows = store.read(
+            PICKS.name,
+            from_session=new_york_date(first),
+            first=first,
+            last=last,
+            columns=(*KEY, "message"),
+            version=version,
+            every_version=True,
+        ).sort_by([(column, "ascending") for column in KEY])
+        messages: list[Any] = rows["message"].to_pylist()
+        return [
+            Outgoing(self._topics[key[1]], key[1], message)
+            for key, message in zip(_tuples(rows), messages, strict=True)
+            if key[1] in self._topics and (key in corrections or (key[2] == FIRST_VERSION and key[0] in minutes))
         ]
-        outlet.send(messages, self._position(due[-1] + MINUTE))
-        return Relayed(tuple(due), len(messages))
 
-    def _position(self, due_from: datetime) -> Position:
-        return Position(int(due_from.timestamp()) // 60, self._note)
-
-    def _waiting(self, rows: pa.Table, due_from: datetime) -> str:
+    def _waiting(self, rows: pa.Table, due_from: datetime, newest: datetime) -> str:
+        if due_from > newest:
+            return f"Everything before {minute_label(due_from)} New York has been sent."
         minutes: list[Any] = rows["minute"].to_pylist()
         if not minutes:
             return f"There are no picks of {minute_label(due_from)} New York or later yet."
-        answered = f"{minutes.count(minutes[-1])} of {len(self._tickers)} tickers"
+        answered = f"{minutes.count(minutes[-1])} of {len(self._topics)} tickers"
         return f"{minute_label(minutes[-1])} New York has picks of {answered} and is sent when it has all."
 
 
@@ -150,10 +251,22 @@ def _start(now: datetime) -> datetime:
     return session.open if now < session.close else session_after(session).open
 
 
-def _minute(position: Position | None) -> datetime:
-    if position is None:
-        raise AssertionError("an outbox that has sent has a position")
-    return datetime.fromtimestamp(position.number * 60, UTC)
+def _oldest_open(now: datetime) -> datetime:
+    """A moment after which every minute whose horizon is open lies, and few others."""
+    return now - HORIZON - MINUTE
+
+
+def _tuples(rows: pa.Table) -> list[tuple[Any, ...]]:
+    """KEY of each row."""
+    return list(zip(*(rows[column].to_pylist() for column in KEY), strict=True))
+
+
+def _firsts(rows: pa.Table) -> Any:
+    return pc.equal(rows["message_version"], pa.scalar(FIRST_VERSION, rows["message_version"].type))
+
+
+def _from(rows: pa.Table, minute: datetime) -> Any:
+    return pc.greater_equal(rows["minute"], pa.scalar(minute, rows["minute"].type))
 
 
 def _among(column: Any, values: Sequence[object]) -> Any:

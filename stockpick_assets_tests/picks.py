@@ -9,6 +9,9 @@ import pyarrow as pa
 from stockpick_assets.core.market_hours import MINUTE, session_of
 from stockpick_assets.core.messages import Origin, with_messages
 from stockpick_assets.core.schemas import PICKS
+from stockpick_assets.core.versions import picks_kept
+from stockpick_assets.io_managers import Bounds, Extent, read
+from stockpick_assets.store import Store
 from stockpick_assets_tests.rows import SESSION
 
 TICKERS = ("AAPL", "AMD", "NVDA")
@@ -55,3 +58,24 @@ def picks(minutes: int, *, start: int = 0, tickers: Sequence[str] = TICKERS) -> 
             for rank, ticker in enumerate(tickers, 1)
         ]
     )
+
+
+def live(store: Store, *indexes: int) -> None:
+    """Commit the picks of those minutes, each made when it had closed."""
+    for index in indexes:
+        rows = [pick(minute(index), ticker, rank, source=store.source) for rank, ticker in enumerate(TICKERS, 1)]
+        store.append(PICKS.name, table(rows, minute(index + 1)), {})
+
+
+def revise(store: Store, index: int, *, made: int, ticker: str = "AAPL") -> None:
+    """Make the pick of that minute again at the market time of minute `made`, at another price."""
+    again = pick(minute(index), ticker, 1, source=store.source, price=90 + made / 10)
+    commit_again(store, table([again], minute(made)))
+
+
+def commit_again(store: Store, again: pa.Table) -> None:
+    """Commit one pick that was made again, as the IO manager does."""
+    at, ticker = again["minute"][0].as_py(), again["ticker"][0].as_py()
+    bounds = Bounds((session_of(at).date, session_of(at).date), (at, at), (ticker, ticker))
+    stored = read(store, PICKS.name, Extent.PARTITIONS, bounds, every_version=True)
+    store.replace(PICKS.name, picks_kept(again, stored), bounds.sql(), {})

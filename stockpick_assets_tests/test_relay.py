@@ -1,20 +1,23 @@
 """Which messages the relay sends and when, over a store on disk and a broker in memory."""
 
 import json
+from collections import Counter, defaultdict
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.market_hours import MINUTE, session_after
 from stockpick_assets.relay import MESSAGES_AT_ONCE, Relay, complete_minutes
-from stockpick_assets.resources.kafka import BrokerError, OutboxTaken
+from stockpick_assets.resources.kafka import BrokerError, OutboxTaken, Position
 from stockpick_assets.store import Store, StoreError
 from stockpick_assets_tests.fake_outbox import FakeBroker
-from stockpick_assets_tests.picks import TICKERS, minute, pick, picks, table
+from stockpick_assets_tests.picks import TICKERS, commit_again, live, minute, pick, picks, revise, table
 from stockpick_assets_tests.rows import SESSION
 
 LIVE = MarketClock()
@@ -32,6 +35,16 @@ def relay(broker: FakeBroker, clock: MarketClock = LIVE) -> Relay:
 def sent(broker: FakeBroker) -> list[tuple[datetime, str]]:
     said = [json.loads(message.text) for message in broker.committed]
     return [(datetime.fromisoformat(each["minute"]), each["ticker"]) for each in said]
+
+
+def said(broker: FakeBroker) -> list[str]:
+    """Of each message its minute, counted from the open, its ticker and its version."""
+    told = [json.loads(message.text) for message in broker.committed]
+    opening = minute(0)
+    return [
+        f"{(datetime.fromisoformat(each['minute']) - opening) // MINUTE} {each['ticker']} {each['version']}"
+        for each in told
+    ]
 
 
 def every(first: int, last: int) -> list[tuple[datetime, str]]:
@@ -189,6 +202,127 @@ def test_a_store_that_cannot_be_read_is_an_error_and_not_an_empty_table(tmp_path
 def test_without_any_picks_it_says_which_it_waits_for(store: Store) -> None:
     done = relay(FakeBroker()).send_due(store, minute(2))
     assert str(done) == "There are no picks yet; the first to be sent are of 2026-11-20 09:30 New York."
+
+
+def test_a_correction_is_sent_once_after_the_message_that_it_takes_the_place_of(store: Store) -> None:
+    live(store, 0, 1)
+    broker = FakeBroker()
+    once = relay(broker)
+    once.send_due(store, minute(2))
+    revise(store, 0, made=2)
+    done = once.send_due(store, minute(3))
+    assert str(done) == "1 correction"
+    assert said(broker)[6:] == ["0 AAPL 2"]
+    assert str(once.send_due(store, minute(3))) == "There are no picks of 2026-11-20 09:32 New York or later yet."
+    live(store, 2)
+    revise(store, 0, made=3)
+    revise(store, 1, made=3, ticker="AMD")
+    assert str(relay(broker).send_due(store, minute(3))) == (
+        "3 messages of 2026-11-20 09:32 New York and 2 corrections"
+    )
+    assert said(broker)[7:] == ["0 AAPL 3", "1 AMD 2", "2 AAPL 1", "2 AMD 1", "2 NVDA 1"]
+
+
+def test_a_minute_that_was_corrected_before_it_was_sent_is_sent_with_its_corrections_in_order(store: Store) -> None:
+    live(store, 0, 1)
+    revise(store, 0, made=2)
+    revise(store, 0, made=3)
+    broker = FakeBroker()
+    relay(broker).send_due(store, minute(3))
+    assert said(broker)[:5] == ["0 AAPL 1", "0 AAPL 2", "0 AAPL 3", "0 AMD 1", "0 NVDA 1"]
+    assert said(broker)[5:] == ["1 AAPL 1", "1 AMD 1", "1 NVDA 1"]
+
+
+def test_a_correction_that_comes_after_its_horizon_is_not_sent(store: Store) -> None:
+    live(store, 0, 1)
+    broker = FakeBroker()
+    once = relay(broker)
+    once.send_due(store, minute(2))
+    revise(store, 0, made=5)
+    revise(store, 1, made=5)
+    assert once.send_due(store, minute(6)).corrections == 1
+    assert said(broker)[6:] == ["1 AAPL 2"]
+
+
+def test_a_backlog_is_sent_without_the_corrections_whose_horizon_is_over(store: Store) -> None:
+    live(store, 0)
+    revise(store, 0, made=2)
+    broker = FakeBroker()
+    relay(broker).send_due(store, minute(60))
+    assert sent(broker) == every(0, 0)
+
+
+def test_the_topics_of_all_tickers_are_there_before_the_first_message(store: Store) -> None:
+    broker = FakeBroker()
+    relay(broker).send_due(store, minute(0))
+    assert (broker.committed, broker.topics) == ([], {f"stockpick.simulated.{ticker}" for ticker in TICKERS})
+
+
+def test_a_position_that_says_nothing_of_corrections_is_taken_up(store: Store) -> None:
+    """As relays left it that did not send any."""
+    live(store, 0, 1)
+    revise(store, 0, made=2)
+    broker = FakeBroker(positions={"stockpick.relay.simulated": Position(int(minute(1).timestamp()) // 60, "")})
+    relay(broker).send_due(store, minute(2))
+    assert said(broker) == ["0 AAPL 2", "1 AAPL 1", "1 AMD 1", "1 NVDA 1"]
+
+
+class Look(NamedTuple):
+    """A relay looks; it may be a new one, and the broker may fail."""
+
+    again: bool
+    fails: str
+
+
+class Revision(NamedTuple):
+    """A pick is made again, a number of minutes before the newest."""
+
+    back: int
+    ticker: str
+
+
+@given(
+    steps=st.lists(
+        st.just("minute")
+        | st.builds(Look, st.booleans(), st.sampled_from(["", "", "before the commit", "after the commit"]))
+        | st.builds(Revision, st.integers(0, 5), st.sampled_from(TICKERS)),
+        max_size=14,
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_whatever_happens_each_ticker_gets_every_version_once_and_in_order(
+    steps: list[Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store = Store(str(tmp_path_factory.mktemp("store")), "simulated", {})
+    broker, now, revised = FakeBroker(), 0, Counter[tuple[int, str]]()
+    sending = relay(broker)
+    for step in [*steps, Look(True, "")]:
+        match step:
+            case "minute":
+                live(store, now)
+                now += 1
+            case Revision(back, ticker) if back < now:
+                revised[now - 1 - back, ticker] += 1
+                times = sum(revised.values())
+                again = table([pick(minute(now - 1 - back), ticker, 1, price=50.0 + times)], minute(now))
+                commit_again(store, again)
+            case Look(again, fails):
+                sending = relay(broker) if again else sending
+                broker.fails = fails
+                with suppress(BrokerError):
+                    sending.send_due(store, minute(now))
+                broker.fails = ""
+    for ticker in TICKERS:
+        of_ticker = [text for text in said(broker) if f" {ticker} " in text]
+        by_id = defaultdict(list)
+        for text in of_ticker:
+            index, _, version = text.split()
+            by_id[int(index)].append(int(version))
+        assert list(by_id) == list(range(now))
+        for index, versions in by_id.items():
+            assert versions == list(range(1, len(versions) + 1))
+            if now < index + 6:
+                assert len(versions) == 1 + revised[index, ticker]
 
 
 @given(st.sets(st.tuples(st.integers(0, 9), st.sampled_from((*TICKERS, "TSLA")))))

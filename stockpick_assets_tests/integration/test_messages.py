@@ -16,7 +16,8 @@ from threading import Barrier
 import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from stockpick_assets.cli.leaders import leaders
 from stockpick_assets.core.clock import MarketClock
@@ -24,11 +25,11 @@ from stockpick_assets.core.market_hours import MINUTE
 from stockpick_assets.core.messages import topic_name, topic_prefix
 from stockpick_assets.core.universe import NASDAQ_100
 from stockpick_assets.relay import Relay
-from stockpick_assets.resources.kafka import BrokerError, Kafka, OutboxTaken, Outgoing, Position
+from stockpick_assets.resources.kafka import BrokerError, Kafka, NewTopic, OutboxTaken, Outgoing, Position
 from stockpick_assets.resources.topic_reader import TopicReader
 from stockpick_assets.settings import Settings
 from stockpick_assets.store import Store
-from stockpick_assets_tests.picks import TICKERS, minute, pick, picks, table
+from stockpick_assets_tests.picks import TICKERS, live, minute, pick, picks, revise, table
 from stockpick_assets_tests.rows import SESSION
 
 _numbers = count(1)
@@ -68,6 +69,15 @@ def read_minutes(kafka: Kafka, source: str) -> dict[str, list[datetime]]:
         message = json.loads(text)
         minutes[message["ticker"]].append(datetime.fromisoformat(message["minute"]))
     return minutes
+
+
+def read_versions(kafka: Kafka, source: str) -> dict[str, list[str]]:
+    """The minutes, counted from the open, and versions that each ticker's topic has, in its order."""
+    versions: dict[str, list[str]] = defaultdict(list)
+    for message in map(json.loads, read(kafka, topic_prefix(source))):
+        index = (datetime.fromisoformat(message["minute"]) - minute(0)) // MINUTE
+        versions[message["ticker"]].append(f"{index} {message['version']}")
+    return versions
 
 
 def relay(kafka: Kafka, source: str) -> Relay:
@@ -137,21 +147,31 @@ Relay(source, TICKERS, MarketClock(), Kafka(bootstrap).outbox).send_due(Store(ro
 @pytest.mark.parametrize(
     "step", ["init_transactions", "begin_transaction", "flush", "send_offsets_to_transaction", "commit_transaction"]
 )
+@pytest.mark.parametrize("due", ["a correction", "a minute and a correction"])
 def test_a_relay_that_is_killed_after_any_step_loses_nothing_and_repeats_nothing(
-    kafka: Kafka, source: str, store: Store, step: str
+    kafka: Kafka, source: str, store: Store, step: str, due: str
 ) -> None:
-    store.append("picks", picks(3), {})
+    live(store, 0)
     with closing(relay(kafka, source)) as first:
         first.send_due(store, minute(1))
+    expected = {ticker: ["0 1"] for ticker in TICKERS}
+    revise(store, 0, made=2)
+    expected["AAPL"].append("0 2")
+    if "minute" in due:
+        live(store, 1)
+        for ticker in TICKERS:
+            expected[ticker].append("1 1")
     command = [sys.executable, "-c", RELAY_THAT_STOPS, store.root, source, kafka.bootstrap, step]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as killed:
         assert killed.stdout is not None
         assert killed.stdout.readline().strip() == step
         killed.send_signal(SIGKILL)
     with closing(relay(kafka, source)) as last:
-        sent = last.send_due(store, minute(3))
-    assert sent.minutes == tuple(minute(index) for index in ([2] if step == "commit_transaction" else [1, 2]))
-    assert read_minutes(kafka, source) == {ticker: [minute(index) for index in range(3)] for ticker in TICKERS}
+        assert bool(last.send_due(store, minute(2))) == (step != "commit_transaction")
+        revise(store, 0, made=3)
+        assert last.send_due(store, minute(3)).corrections == 1
+    expected["AAPL"].append("0 3")
+    assert read_versions(kafka, source) == expected
 
 
 def test_a_batch_that_kafka_does_not_take_leaves_nothing_behind(kafka: Kafka, source: str) -> None:
@@ -175,6 +195,40 @@ def test_hostile_text_arrives_as_the_text_it_was(kafka: Kafka, source: str, stor
     assert {json.loads(text)["abstain"] for text in read(kafka, topic_prefix(source))} == {hostile}
 
 
+def test_topics_are_made_as_the_settings_say_and_keep_the_order_of_each_ticker(
+    services: Settings, source: str, store: Store
+) -> None:
+    kafka = Kafka(services.kafka_bootstrap, new_topic=NewTopic(partitions=3, replication=1, retention_hours=48))
+    live(store, 0, 1)
+    with closing(relay(kafka, source)) as sending:
+        sending.send_due(store, minute(1))
+        revise(store, 0, made=2)
+        sending.send_due(store, minute(2))
+    topics = [topic_name(source, ticker) for ticker in TICKERS]
+    with closing(KafkaAdminClient(**kafka.client())) as admin:
+        described = admin.describe_topics([*topics, f"stockpick.relay.{source}"])
+        asked = [ConfigResource(ConfigResourceType.TOPIC, topic, {"retention.ms": None}) for topic in topics]
+        told = admin.describe_configs(asked)["topic"]
+    assert {topic["name"]: len(topic["partitions"]) for topic in described} == {
+        **dict.fromkeys(topics, 3),
+        f"stockpick.relay.{source}": 1,
+    }
+    assert {told[topic]["retention.ms"]["value"] for topic in topics} == {str(48 * 3_600_000)}
+    assert read_versions(kafka, source) == {
+        "AAPL": ["0 1", "0 2", "1 1"],
+        "AMD": ["0 1", "1 1"],
+        "NVDA": ["0 1", "1 1"],
+    }
+
+
+def test_more_copies_of_a_topic_than_there_are_brokers_are_refused_with_the_reason(
+    services: Settings, source: str
+) -> None:
+    kafka = Kafka(services.kafka_bootstrap, new_topic=NewTopic(replication=3))
+    with pytest.raises(BrokerError, match=f"topic stockpick.relay.{source}: .*replication factor"):
+        kafka.outbox(f"stockpick.relay.{source}")
+
+
 def test_the_partitions_of_all_new_topics_are_asked_for_at_one_time(
     kafka: Kafka, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,9 +242,9 @@ def test_the_partitions_of_all_new_topics_are_asked_for_at_one_time(
             return ask(producer, topic)
 
         monkeypatch.setattr(KafkaProducer, "partitions_for", partitions_for)
+        outbox.prepare([message.topic for message in messages])
         outbox.send(messages, Position(1, ""))
-        outbox.send(messages, Position(2, ""))
-    assert len(read(kafka, topic_prefix(source))) == 2 * len(NASDAQ_100)
+    assert len(read(kafka, topic_prefix(source))) == len(NASDAQ_100)
 
 
 def test_a_broker_that_is_not_there_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
