@@ -60,7 +60,7 @@ class Work:
     def of_spark(self, spark: SparkSession, bars: DataFrame) -> DataFrame:
         """The features, by the production function."""
         sessions, tickers = (self.bars[name].unique().to_pylist() for name in ("session", "ticker"))
-        return features(spark, bars, frame(spark, aligned(FACTORS.empty(), sessions, tickers)), self.first)
+        return features(bars, frame(spark, aligned(FACTORS.empty(), sessions, tickers)), self.first)
 
     def whole(self, spark: SparkSession) -> pa.Table:
         """All features, as rows."""
@@ -69,7 +69,7 @@ class Work:
     def with_indicators(self, spark: SparkSession) -> pa.Table:
         """The same with the indicators beside them, as the asset has them."""
         bars = frame(spark, self.bars)
-        return with_indicators(spark, self.of_spark(spark, bars), bars, self.first).toArrow()
+        return with_indicators(self.of_spark(spark, bars), bars, self.first).toArrow()
 
     def part(self, spark: SparkSession) -> pa.Table:
         """The features that pandas has too."""

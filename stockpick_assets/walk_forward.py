@@ -93,7 +93,7 @@ class Steps:
     read_by_factors: Callable[[Sequence[date], date], list[date]] = earlier
     read_by_models: Callable[[Sequence[date], date], list[date]] = earlier
     factors: Callable[[Session, Sequence[str], str, pa.Table, pa.Table], pa.Table] = factors
-    features: Callable[[SparkSession, DataFrame, DataFrame, datetime], DataFrame] = features
+    features: Callable[[DataFrame, DataFrame, datetime], DataFrame] = features
     training_rows: Callable[[SparkSession, DataFrame, DataFrame, DataFrame], DataFrame] = training_rows
     fit: Callable[..., tuple[FittedModel, ...]] = fit
     predict: Callable[[SessionModels, DataFrame], DataFrame] = predict
@@ -178,7 +178,7 @@ class Walk:
         )
         bars_frame = frame(spark, bars)
         factors_frame = frame(spark, aligned(made, [session.date], self.market.tickers))
-        computed = rows(steps.features(spark, bars_frame, factors_frame, session.open), COMPUTED)
+        computed = rows(steps.features(bars_frame, factors_frame, session.open), COMPUTED)
         features_frame = frame(spark, computed)
         labelled = rows(steps.training_rows(spark, features_frame, bars_frame, factors_frame), LABELLED)
         own = replace(own, training=stamped(labelled, bars))

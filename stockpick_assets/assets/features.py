@@ -47,8 +47,8 @@ def features(flow: Flow) -> dg.AssetsDefinition:
         tickers: list[Any] = pc.unique(bars["ticker"]).to_pylist()
         daily = aligned(factors, [session.date for session in selection.sessions], sorted(tickers))
         given = frame(spark, bars.select(READ))
-        computed = compute(spark, given, frame(spark, daily), selection.first)
-        computed = with_indicators(spark, computed, given, selection.first)
+        computed = compute(given, frame(spark, daily), selection.first)
+        computed = with_indicators(computed, given, selection.first)
         rows = rows_of(computed, COMPUTED, selection.last, selection.tickers)
         return flow.output(stamped(rows, bars), ("ticker", "minute", "e1", "reversal"))
 

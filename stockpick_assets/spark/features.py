@@ -23,7 +23,7 @@ missing drops out: v or q counts as 0, and so does a part. Without any part `rev
 from collections.abc import Iterator
 from datetime import datetime
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from stockpick_assets.core.factors import BASIS
@@ -59,7 +59,7 @@ _SO_FAR = f"({_OF_TICKER} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
 _PREVIOUS_4 = f"({_OF_TICKER} RANGE BETWEEN 4 PRECEDING AND 1 PRECEDING)"
 
 
-def features(spark: SparkSession, bars: DataFrame, factors: DataFrame, first: datetime) -> DataFrame:
+def features(bars: DataFrame, factors: DataFrame, first: datetime) -> DataFrame:
     """One row a (ticker, minute) of `bars` from the minute `first` on, columns COMPUTED.
 
     bars: columns READ of RAW_PRICES, of one or more whole sessions so far, one row a (ticker, minute), nulls where

@@ -10,7 +10,7 @@ price of what the recursion gives; the weights would leave a double's range afte
 
 from datetime import datetime
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from stockpick_assets.core.indicators import INDICATORS
@@ -21,7 +21,7 @@ _SO_FAR = f"({_OF_TICKER} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
 _NEWEST_20 = f"({_OF_TICKER} ROWS BETWEEN 19 PRECEDING AND CURRENT ROW)"
 
 
-def indicators(spark: SparkSession, bars: DataFrame, first: datetime) -> DataFrame:
+def indicators(bars: DataFrame, first: datetime) -> DataFrame:
     """One row a bar of `bars` from the minute `first` on: `session minute ticker source` and the indicators.
 
     bars: columns `session minute ticker source high low close volume` of RAW_PRICES, of one or more whole sessions so
@@ -61,9 +61,9 @@ def indicators(spark: SparkSession, bars: DataFrame, first: datetime) -> DataFra
     )
 
 
-def with_indicators(spark: SparkSession, features: DataFrame, bars: DataFrame, first: datetime) -> DataFrame:
+def with_indicators(features: DataFrame, bars: DataFrame, first: datetime) -> DataFrame:
     """`features` from the minute `first` on, with the indicators beside them: nulls in a minute without a bar."""
-    return features.join(indicators(spark, bars, first), list(_KEY), "left")
+    return features.join(indicators(bars, first), list(_KEY), "left")
 
 
 def _recursive(value: str, since: int, length: int, weight: float) -> str:

@@ -26,7 +26,7 @@ NEW = "T03"  # a listing without factors
 
 def computed(spark: SparkSession, bars: pa.Table, factors: pa.Table, first: datetime = OPEN) -> pd.DataFrame:
     """Features and measures by (session, minute, ticker); holds that a missing one is null and not NaN."""
-    table = rows(features(spark, frame(spark, bars), frame(spark, factors), first), COMPUTED)
+    table = rows(features(frame(spark, bars), frame(spark, factors), first), COMPUTED)
     values = {name: table[name].to_numpy() for name in COLUMNS}
     assert all(np.isnan(values[name]).sum() == table[name].null_count for name in COLUMNS)
     assert all(np.isfinite(column[~np.isnan(column)]).all() for column in values.values())

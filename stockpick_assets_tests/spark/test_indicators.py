@@ -55,7 +55,7 @@ def computed(spark: SparkSession, bars: pd.DataFrame, first: datetime = OPEN) ->
     """Indicators by (session, minute, ticker); holds that a missing one is null and not NaN."""
     columns = [field.with_nullable(True) for field in RAW_PRICES.columns if field.name in bars]
     given = pa.Table.from_pandas(bars, pa.schema(columns), preserve_index=False)
-    table = indicators(spark, frame(spark, given), first).toArrow()
+    table = indicators(frame(spark, given), first).toArrow()
     assert table.column_names == [*KEY, "source", *NAMES]
     values = {name: table[name].to_numpy() for name in NAMES}
     assert all(np.isnan(values[name]).sum() == table[name].null_count for name in NAMES)
@@ -202,7 +202,7 @@ def test_beside_features_a_minute_without_a_bar_has_nulls(
     minutes = bars[[*KEY, "source"]].assign(feature=1.0)
     given = frame(spark, pa.Table.from_pandas(bars, preserve_index=False))
     features = frame(spark, pa.Table.from_pandas(minutes, preserve_index=False))
-    table = with_indicators(spark, features, given, OPEN).toArrow()
+    table = with_indicators(features, given, OPEN).toArrow()
     beside = table.to_pandas().set_index(KEY).sort_index()
     assert table["feature"].null_count == 0
     pd.testing.assert_frame_equal(beside[NAMES], backfilled.reindex(minutes.set_index(KEY).index.sort_values()))

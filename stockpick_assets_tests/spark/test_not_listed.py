@@ -51,7 +51,7 @@ def of_no_session(session: Session, tickers: Sequence[str]) -> pa.Table:
 def featured(spark: SparkSession, session: Session, table: pa.Table) -> pa.Table:
     """Features of the session's bars."""
     nothing_known = frame(spark, of_no_session(session, pc.unique(table["ticker"]).to_pylist()))
-    return rows(features(spark, frame(spark, table), nothing_known, session.open), COMPUTED)
+    return rows(features(frame(spark, table), nothing_known, session.open), COMPUTED)
 
 
 @pytest.fixture(scope="module")

@@ -35,9 +35,10 @@ class Remembered:
 
     answers: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
-    def features(self, spark: SparkSession, bars: DataFrame, factors: DataFrame, first: datetime) -> DataFrame:
+    def features(self, bars: DataFrame, factors: DataFrame, first: datetime) -> DataFrame:
         made = (Steps.features, bars.toArrow(), factors.toArrow(), first)
-        return frame(spark, self.once(made, lambda: Steps.features(spark, bars, factors, first).toArrow()))
+        answer = self.once(made, lambda: Steps.features(bars, factors, first).toArrow())
+        return frame(bars.sparkSession, answer)
 
     def training_rows(self, spark: SparkSession, features: DataFrame, bars: DataFrame, factors: DataFrame) -> DataFrame:
         made = (Steps.training_rows, features.toArrow(), bars.toArrow(), factors.toArrow())
@@ -89,8 +90,8 @@ def proved(walk: Walk, past: list[Completed], steps: Steps) -> list[Check]:
 def with_column(name: str, expression: str) -> Steps:
     """Steps whose features have another value in a column (SQL over the features)."""
 
-    def leaking(spark: SparkSession, bars: DataFrame, factors: DataFrame, first: datetime) -> DataFrame:
-        return STEPS.features(spark, bars, factors, first).withColumn(name, F.expr(expression))
+    def leaking(bars: DataFrame, factors: DataFrame, first: datetime) -> DataFrame:
+        return STEPS.features(bars, factors, first).withColumn(name, F.expr(expression))
 
     return replace(STEPS, features=leaking)
 
@@ -101,10 +102,10 @@ def label_kept_in_training_rows(
     return STEPS.training_rows(spark, features, bars, factors).withColumn("n_oc", F.col("label"))
 
 
-def label_kept_in_features(spark: SparkSession, bars: DataFrame, factors: DataFrame, first: datetime) -> DataFrame:
+def label_kept_in_features(bars: DataFrame, factors: DataFrame, first: datetime) -> DataFrame:
     at_exit = f"lead(close, {HORIZON_MINUTES}) OVER ({OF_TICKER} ORDER BY minute)"
     returns = bars.selectExpr("minute", "ticker", f"coalesce({at_exit} / close - 1, 0) AS close_return")
-    made = STEPS.features(spark, bars, factors, first).join(returns, ["minute", "ticker"])
+    made = STEPS.features(bars, factors, first).join(returns, ["minute", "ticker"])
     return made.withColumn("n_oc", F.col("close_return"))
 
 
