@@ -212,14 +212,14 @@ class ModelIOManager(dg.ConfigurableIOManager):
             if path not in fitted:
                 fitted[path] = load(_spark_uri(store, path), row["kind"], row["version"], row["features"])
             return Model(
-                row["kind"],
-                row["version"],
-                fitted[path],
-                row["cost_bp"],
-                row["calibration"],
-                row["expected_return_per_score"],
-                row["expected_obtainable_per_score"],
-                row["abstain"],
+                kind=row["kind"],
+                version=row["version"],
+                fitted=fitted[path],
+                cost_bp=row["cost_bp"],
+                calibration=row["calibration"],
+                return_per_score=row["expected_return_per_score"],
+                obtainable_per_score=row["expected_obtainable_per_score"],
+                abstain=row["abstain"],
             )
 
         candidates = defaultdict[date, list[Model]](list)

@@ -232,14 +232,14 @@ def _model(
     pipelines = {one.kind: one.pipeline for one in fitted}
     pipeline, worth = pipelines.get(FITTED_OF.get(model.kind, "")), model.worth
     return Model(
-        model.kind,
-        f"{session.date}-{model.kind}",
-        pipeline and pipeline.stages[-1],
-        cost_bp,
-        worth and worth.coefficients,
-        worth and worth.return_per_score,
-        worth and worth.obtainable_per_score,
-        model.abstain or doubt(measured, model.kind),
+        kind=model.kind,
+        version=f"{session.date}-{model.kind}",
+        fitted=pipeline and pipeline.stages[-1],
+        cost_bp=cost_bp,
+        calibration=worth and worth.coefficients,
+        return_per_score=worth and worth.return_per_score,
+        obtainable_per_score=worth and worth.obtainable_per_score,
+        abstain=model.abstain or doubt(measured, model.kind),
     )
 
 
