@@ -13,7 +13,6 @@ from stockpick_assets.assets.flow import Flow
 FLOW = ("raw_prices", "features", "predictions", "picks", "scores")
 LIVE, BACKFILL, UNIVERSE = "live", "backfill", "universe"
 TRAINING_SET, PERFORMANCE, FACTORS, RETURN_MODEL = "training_set", "performance", "factors", "return_model"
-DAILY = (TRAINING_SET, PERFORMANCE, FACTORS, RETURN_MODEL)
 ASK_AGAIN, RECOMPUTE = "ask_again", "recompute"
 # The run coordinator of dagster.yaml launches runs of this priority at once; the others wait for their turn.
 AT_ONCE = {"dagster/priority": "10"}

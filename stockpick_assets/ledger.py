@@ -11,12 +11,13 @@ from dagster._core.definitions.partitions.utils.multi import get_tags_from_multi
 from dagster._core.instance.utils import RUNLESS_RUN_ID
 
 from stockpick_assets.assets.flow import Flow
+from stockpick_assets.core.due import DAILY
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.ledger import DELIMITER, Block, Comparison, compare
 from stockpick_assets.core.market_hours import minute_label
 from stockpick_assets.core.schemas import UNIVERSE
 from stockpick_assets.fine_partitions.emission import RangeEventLog
-from stockpick_assets.jobs import DAILY, FLOW
+from stockpick_assets.jobs import FLOW
 from stockpick_assets.partitions import MINUTE_DIMENSION, TICKER
 from stockpick_assets.store import Store, TableMissing
 

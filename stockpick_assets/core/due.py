@@ -23,6 +23,13 @@ SWEEP_CLOSED_EVERY = timedelta(days=1)
 SWEPT_SESSIONS = 3  # before the newest, as each costs a request a ticker a day
 
 
+# What a close is followed by, in order, as each is made of what those before it made: the assets of the session that
+# has closed, then those of the one that follows.
+OF_CLOSED = (TRAINING_SET.name, PERFORMANCE.name)
+OF_FOLLOWING = (FACTORS.name, RETURN_MODEL.name)
+DAILY = (*OF_CLOSED, *OF_FOLLOWING)
+
+
 @dataclass(frozen=True)
 class DueMinutes:
     """Closed minutes of one session that something is to be done about; both ends are included."""
@@ -57,12 +64,10 @@ class DueSession:
 
 
 def daily_work(closed: Session, following: Session) -> tuple[DueSession, ...]:
-    """What a session's close has to be followed by, in order: each is made of what those before it made."""
+    """What a session's close has to be followed by, in order."""
     return (
-        DueSession(TRAINING_SET.name, closed),
-        DueSession(PERFORMANCE.name, closed),
-        DueSession(FACTORS.name, following),
-        DueSession(RETURN_MODEL.name, following),
+        *(DueSession(asset, closed) for asset in OF_CLOSED),
+        *(DueSession(asset, following) for asset in OF_FOLLOWING),
     )
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import dagster as dg
 
 from stockpick_assets.assets.flow import Flow
-from stockpick_assets.core.due import DueSession, due_after_close, due_minutes
+from stockpick_assets.core.due import DAILY, DueSession, due_after_close, due_minutes
 from stockpick_assets.core.market_hours import Session, minute_label
-from stockpick_assets.jobs import DAILY, UNIVERSE, AssetJob
+from stockpick_assets.jobs import UNIVERSE, AssetJob
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.sensors.live import answered_minutes, is_at_work

@@ -12,13 +12,14 @@ import dagster as dg
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from stockpick_assets.assets.flow import Flow
+from stockpick_assets.core.due import DAILY
 from stockpick_assets.fine_partitions.retention import (
     forget_backfills_before,
     forget_partitions_before,
     forget_runs_before,
 )
 from stockpick_assets.fine_partitions.storage import FinePartitionsStorage
-from stockpick_assets.jobs import DAILY, FLOW
+from stockpick_assets.jobs import FLOW
 from stockpick_assets.resources.now import Now
 
 RUNS = "runs"

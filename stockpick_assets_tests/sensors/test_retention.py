@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 
 from stockpick_assets.core.clock import MarketClock
+from stockpick_assets.core.due import DAILY
 from stockpick_assets.core.market_hours import minute_label, session_before
-from stockpick_assets.jobs import DAILY
 from stockpick_assets.jobs import FLOW as ASSETS
 from stockpick_assets.resources.now import Now
 from stockpick_assets.sensors import retention
