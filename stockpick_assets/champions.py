@@ -15,11 +15,6 @@ from stockpick_assets.core.schemas import CHAMPIONS, PERFORMANCE, RETURN_MODEL
 from stockpick_assets.store import Store, versions_read
 
 
-def champion_of(store: Store, session: date, kinds: Sequence[str]) -> Decision:
-    """The decision that holds for the session. Raises StoreError."""
-    return champion(store.read_if_written(CHAMPIONS.name), session, kinds)
-
-
 def champions_of(store: Store, models: pa.Table) -> dict[date, dict[str, Any]]:
     """The row of RETURN_MODEL that each session uses.
 
@@ -46,18 +41,17 @@ def champions_of(store: Store, models: pa.Table) -> dict[date, dict[str, Any]]:
     return used
 
 
-def decide(
-    store: Store, session: date, kinds: Sequence[str], now: datetime, metadata: Mapping[str, str]
-) -> Decision | None:
-    """Append the rule's decision for the session where it makes one, and return it: None where the champion stays.
+def decide(store: Store, session: date, kinds: Sequence[str], now: datetime, metadata: Mapping[str, str]) -> Decision:
+    """Append the rule's decision for the session where it makes one; the decision that holds for it then.
 
     Called again for the same session it makes none. now: wall time. metadata: kept with the commit. Raises
     CommitRefused where another decision came between, after which it may be called again, and StoreError.
     """
     champions = store.read_if_written(CHAMPIONS.name)
     decision = decided(champions, store.read_if_written(PERFORMANCE.name), session, kinds, now)
-    if decision is not None:
-        append(store, decision, champions, metadata)
+    if decision is None:
+        return champion(champions, session, kinds)
+    append(store, decision, champions, metadata)
     return decision
 
 

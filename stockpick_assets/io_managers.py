@@ -56,7 +56,6 @@ class Extent(StrEnum):
     SESSION_SO_FAR = "session_so_far"  # from the opening to the run's last minute, every ticker
     TWO_SESSIONS = "two_sessions"  # the session so far, and the whole session before it
     SESSION = "session"  # the sessions of the run, whole
-    EARLIER_SESSIONS = "earlier_sessions"  # every session before the run's
 
 
 @dataclass(frozen=True)
@@ -237,8 +236,6 @@ def _spark_uri(store: Store, path: str) -> str:
 def read(store: Store, name: str, extent: Extent, bounds: Bounds, *, every_version: bool = False) -> pa.Table:
     """The rows of a table within an extent of the bounds. Raises TableMissing, StoreError."""
     from_session, to_session = bounds.sessions
-    if extent is Extent.EARLIER_SESSIONS:
-        return store.read(name, before=from_session)
     of_sessions = partial(
         store.read, name, from_session=from_session, to_session=to_session, every_version=every_version
     )

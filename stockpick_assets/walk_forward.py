@@ -28,7 +28,7 @@ from stockpick_assets.resources.market_data import MarketData
 from stockpick_assets.spark.features import COMPUTED, features
 from stockpick_assets.spark.frames import frame, rows
 from stockpick_assets.spark.scoring import FITTED_OF, Model, SessionModels, abstained, predict
-from stockpick_assets.spark.training import LABELLED, FittedModel, fit, training_rows
+from stockpick_assets.spark.training import FIT_SESSIONS, LABELLED, FittedModel, fit, training_rows
 from stockpick_assets.store import Store
 
 
@@ -196,7 +196,7 @@ class Walk:
         """The models of a session, fitted to the training sets of earlier ones; None where they are too few."""
         terms = self.terms
         read = self.steps.read_by_models(_dates(completed), session.date)
-        training = _of(TRAINING_SET, "training", completed, read)
+        training = _of(TRAINING_SET, "training", completed, read[-FIT_SESSIONS:])
         if len(training["session"].unique()) < terms.fit_after:
             return None
         predictions = _of(PREDICTIONS, "predictions", completed, read[-CALIBRATION_SESSIONS:])

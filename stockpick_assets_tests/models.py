@@ -8,8 +8,9 @@ import pyarrow as pa
 
 from stockpick_assets.core.feature_set import NAMES
 from stockpick_assets.core.market_hours import sessions_until
-from stockpick_assets.core.registry import Decision
+from stockpick_assets.core.registry import Decision, champion
 from stockpick_assets.core.schemas import CHAMPIONS, PERFORMANCE, RETURN_MODEL
+from stockpick_assets.store import Store
 
 KINDS = ("linear", "reversal", "average")
 DAYS = [session.date for session in sessions_until(date(2026, 11, 20), 60)]
@@ -65,3 +66,8 @@ def champions(*decisions: Decision) -> pa.Table:
 def decision(day: date, kind: str, version: str | None = None, by: str = "person", after_hours: int = 0) -> Decision:
     """A decision that holds from the session on, made so many hours after MADE_AT."""
     return Decision(day, kind, version, MADE_AT + timedelta(hours=after_hours), by, "")
+
+
+def champion_of(store: Store, session: date) -> Decision:
+    """The decision that holds for the session by the log in the store."""
+    return champion(store.read_if_written(CHAMPIONS.name), session, KINDS)

@@ -206,7 +206,6 @@ def test_every_extent_reads_as_far_as_its_name_says(store: Store) -> None:
     assert read(store, Extent.SESSION_SO_FAR, start, end) == {(at, t) for at in minute[:4] for t in TICKERS}
     assert read(store, Extent.TWO_SESSIONS, start, end) == {(at, t) for at in minute[:4] for t in TICKERS}
     assert read(store, Extent.SESSION, start, end) == every
-    assert read(store, Extent.EARLIER_SESSIONS, start, end) == set()
 
 
 @pytest.mark.parametrize(("job", "seconds"), [(LIVE, [120.0] * 9), (BACKFILL, [])])

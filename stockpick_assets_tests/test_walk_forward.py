@@ -2,21 +2,22 @@
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stockpick_assets import walk_forward
-from stockpick_assets.assets import performance
 from stockpick_assets.core.errors import StockpickError
-from stockpick_assets.core.market_hours import MINUTE
-from stockpick_assets.core.schemas import RAW_PRICES
+from stockpick_assets.core.market_hours import MINUTE, sessions_until
+from stockpick_assets.core.schemas import PREDICTIONS, RAW_PRICES
+from stockpick_assets.spark.training import FIT_SESSIONS, FittedModel
 from stockpick_assets.store import Store
-from stockpick_assets.walk_forward import earlier, market_of_store
+from stockpick_assets.walk_forward import Completed, Steps, Terms, Walk, earlier, market_of_store
 from stockpick_assets_tests.rows import FETCHED_AT, SESSION, bars
 from stockpick_assets_tests.short_market import short_market
+from stockpick_assets_tests.spark.learnt import training_set
 
 
 def test_the_sessions_of_a_store_have_every_version_of_their_bars(tmp_path: Path) -> None:
@@ -51,12 +52,26 @@ def test_bars_of_a_source_are_those_known_after_the_close() -> None:
     assert set(rows["reason"].to_pylist()) <= {"present", "no_trade"}
 
 
+def test_models_are_fitted_to_the_newest_sessions_alone() -> None:
+    days = [session.date for session in sessions_until(date(2026, 11, 20), FIT_SESSIONS + 3)]
+    read: list[date] = []
+
+    def fit(spark: Any, training: pa.Table, *rest: Any) -> tuple[FittedModel]:
+        read.extend(training["session"].to_pylist())
+        return (FittedModel("linear", None, None, (), 0, None, None),)
+
+    market = short_market(days, tickers=1, minutes=5)
+    walk = Walk(Any, market, Terms(("linear",), cost_bp=2.0, seed=7), Steps(fit=fit))
+    past = [
+        Completed(session, RAW_PRICES.empty(), training_set([session.date], tickers=2, minutes=1), PREDICTIONS.empty())
+        for session in market.sessions
+    ]
+    walk.models(market.sessions[-1], past)
+    assert sorted(set(read)) == days[2:-1]
+
+
 @given(st.lists(st.dates(), unique=True).map(sorted), st.dates())
 def test_a_session_is_made_of_earlier_ones_alone(sessions: list[date], session: date) -> None:
     read = earlier(sessions, session)
     assert set(read) == {day for day in sessions if (session - day).days > 0}
     assert read == sorted(read)
-
-
-def test_features_are_compared_with_as_many_sessions_as_in_the_asset() -> None:
-    assert walk_forward.REFERENCE_SESSIONS == performance.REFERENCE_SESSIONS

@@ -2,7 +2,7 @@
 
 What their scores are worth is learnt from the forecasts of earlier sessions, and whether they are to be relied on and
 which is champion from how those did. Both are read in code: they are made of models, and Dagster's graph may have no
-cycle, though by sessions there is none.
+cycle, though by sessions there is none. So are the training sets: as an input they would be those of every session.
 """
 
 import json
@@ -12,21 +12,20 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
-import pyarrow as pa
 from dagster_pyspark import PySparkResource
 
 from stockpick_assets.assets.flow import Flow
-from stockpick_assets.champions import champion_of, decide
+from stockpick_assets.champions import decide
 from stockpick_assets.core.abstaining import SESSIONS as DOUBT_SESSIONS
 from stockpick_assets.core.abstaining import doubt
 from stockpick_assets.core.calibration import CALIBRATION_SESSIONS
 from stockpick_assets.core.feature_set import NAMES
 from stockpick_assets.core.market_hours import session_on
 from stockpick_assets.core.schemas import KINDS, PERFORMANCE, PREDICTIONS, RETURN_MODEL, TRAINING_SET
-from stockpick_assets.io_managers import Extent, NewModels, commit_metadata, earlier
+from stockpick_assets.io_managers import NewModels, commit_metadata, earlier
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
-from stockpick_assets.spark.training import FittedModel, fit
+from stockpick_assets.spark.training import FIT_SESSIONS, LEARNT_FROM, FittedModel, fit
 from stockpick_assets.store import versions_read
 
 # Of a forecast what calibration learns from; the rest of PREDICTIONS is the champion's alone.
@@ -35,18 +34,15 @@ FORECASTS = ("session", *PREDICTIONS.key, *(f"score_{kind}" for kind in KINDS))
 
 def return_model(flow: Flow) -> dg.AssetsDefinition:
     """The asset `return_model`: session, a row in the schema RETURN_MODEL for each kind and the models they name."""
-    training = flow.reads(
-        TRAINING_SET.name, Extent.EARLIER_SESSIONS, may_be_missing=True, mapping=dg.AllPartitionMapping()
-    )
+    training_set = dg.AssetDep(flow.key(TRAINING_SET.name), partition_mapping=dg.AllPartitionMapping())
 
     @dg.asset(
         **flow.daily(RETURN_MODEL.name, description=__doc__, kinds={"pyspark"}),
-        ins={"training": training},
+        deps=[training_set],
         io_manager_key="model_io_manager",
     )
     def asset(
         context: dg.AssetExecutionContext,
-        training: pa.Table,
         pyspark: PySparkResource,
         tables: dg.ResourceParam[Tables],
         now: dg.ResourceParam[Now],
@@ -55,6 +51,7 @@ def return_model(flow: Flow) -> dg.AssetsDefinition:
         began = time.monotonic()
         spark = pyspark.spark_session
         store = tables.store()
+        training = earlier(store, TRAINING_SET.name, session_on(session), FIT_SESSIONS, LEARNT_FROM)
         predictions = earlier(store, PREDICTIONS.name, session_on(session), CALIBRATION_SESSIONS, FORECASTS)
         fitted = fit(spark, training, predictions, flow.kinds, flow.cost_bp, flow.seed)
         shared = {
@@ -75,8 +72,7 @@ def return_model(flow: Flow) -> dg.AssetsDefinition:
         ]
         pipelines = {model.kind: model.pipeline for model in fitted if model.pipeline is not None}
         keys = context.partition_key_range
-        decide(store, session, flow.kinds, now.wall(), commit_metadata(context.run.run_id, keys))
-        champion = champion_of(store, session, flow.kinds)
+        champion = decide(store, session, flow.kinds, now.wall(), commit_metadata(context.run.run_id, keys))
         shown = {"champion": champion.choice, "why": champion.why, **_shown(rows)}
         return dg.Output(NewModels(rows, pipelines), metadata=shown)
 

@@ -38,12 +38,17 @@ from stockpick_assets.spark.scoring import FITTED_OF, READ, VALUES, Model, assem
 MEASURED = [measure.name for measure in MEASURES]
 TARGET = "label"
 LABELLED = TRAINING_SET.without(BARS_FETCHED_AT)
-NO_TRAINING_SET = "no session before this one has a training set"
 NOTHING_TO_LEARN = "the earlier sessions have too few different outcomes to fit a model to"
 NOTHING_TO_CALIBRATE = "no earlier forecasts of which some paid and some did not: its probability is not known"
 
 _KEY = ("session", "minute", "ticker")
 _OUTCOME = ("sig", "obtainable_return", "close_return")
+LEARNT_FROM = (*READ, TARGET, "obtainable_return", "close_return")  # the columns of TRAINING_SET that are learnt from
+# The newest sessions that models are fitted to; no fewer than CALIBRATION_SESSIONS, whose outcomes are read with them.
+# Of 100 tickers they are 780,000 rows, and more teach little: of 22 real sessions the last four alone gave an IC of
+# .0740, and all of them .0746.
+FIT_SESSIONS = 20
+NO_TRAINING_SET = f"none of the {FIT_SESSIONS} sessions before this one has a training set"
 # Ridge in MLlib's terms: of the penalty per row, which MLlib divides by the spread of the label, 0.29.
 RIDGE = 2000.0
 TREES = 60
@@ -141,8 +146,8 @@ def fit(
 ) -> tuple[FittedModel, ...]:
     """Fit each of the kinds to training sets, and learn what its score is worth from earlier forecasts.
 
-    training: rows TRAINING_SET of the sessions it may learn from. predictions: of these sessions, keys and scores of
-    PREDICTIONS at least, made by models that had not seen them. Of a kind that has no score in these, the
+    training: LEARNT_FROM of TRAINING_SET, of the sessions it may learn from. predictions: of these sessions, keys and
+    scores of PREDICTIONS at least, made by models that had not seen them. Of a kind that has no score in these, the
     forecasts are of the last session by a model of those before; with a single session, of its last third by a
     model of what came earlier.
     """

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from stockpick_assets.champions import champion_of
 from stockpick_assets.cli.model import model
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import session_after, session_on
 from stockpick_assets.store import Store, TableMissing
 from stockpick_assets_tests.cli.test_commands import stockpick
-from stockpick_assets_tests.models import DAYS, KINDS, MADE_AT, champions, decision, models, version
+from stockpick_assets_tests.models import DAYS, MADE_AT, champion_of, champions, decision, models, version
 
 BEFORE, LAST = DAYS[-2:]
 NEXT = session_after(session_on(LAST)).date
@@ -126,9 +125,9 @@ def test_a_promotion_holds_from_the_next_session_and_is_kept_with_its_reason(sto
         "champion from the session of 2026-11-23 on: linear, each session the model fitted for it. Earlier sessions "
         "keep theirs, one that is open too.\n"
     )
-    made = champion_of(store, NEXT, KINDS)
+    made = champion_of(store, NEXT)
     assert (made.session, made.kind, made.decided_by, made.reason) == (NEXT, "linear", "person", "steadier")
-    assert champion_of(store, LAST, KINDS).kind == "average"
+    assert champion_of(store, LAST).kind == "average"
     assert store.open("champions").history(1)[0]["decided_by"] == "person"
 
 
@@ -141,8 +140,8 @@ def test_a_session_that_is_open_keeps_its_champion(store: Store, run: Run, hours
 def test_a_rollback_pins_what_was_used_before_the_last_decision(store: Store, run: Run) -> None:
     run("promote", "linear", now=session_on(LAST).open - timedelta(hours=1))
     assert "2026-11-19-average (average), pinned" in run("rollback", "--reason", "worse").output
-    assert champion_of(store, NEXT, KINDS).version == version("average", BEFORE)
-    assert champion_of(store, LAST, KINDS).kind == "linear"
+    assert champion_of(store, NEXT).version == version("average", BEFORE)
+    assert champion_of(store, LAST).kind == "linear"
 
 
 def test_a_promotion_that_cannot_be_changes_nothing(store: Store, run: Run) -> None:

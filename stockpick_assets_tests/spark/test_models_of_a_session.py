@@ -15,13 +15,13 @@ from stockpick_assets.assets.flow import Flow
 from stockpick_assets.assets.predictions import predictions
 from stockpick_assets.assets.return_model import return_model
 from stockpick_assets.core.feature_set import NAMES
-from stockpick_assets.core.market_hours import MINUTE, session_before
+from stockpick_assets.core.market_hours import MINUTE, session_before, sessions_until
 from stockpick_assets.core.schemas import PREDICTIONS, RETURN_MODEL
 from stockpick_assets.io_managers import ModelIOManager, TableIOManager
 from stockpick_assets.jobs import LIVE
 from stockpick_assets.partitions import SelectionError, Window
 from stockpick_assets.spark.scoring import ModelMismatch
-from stockpick_assets.spark.training import NO_TRAINING_SET
+from stockpick_assets.spark.training import FIT_SESSIONS, NO_TRAINING_SET
 from stockpick_assets.store import Store
 from stockpick_assets_tests.rows import SESSION
 from stockpick_assets_tests.sensors.flows import FLOW, at, tables
@@ -76,7 +76,8 @@ def learnt(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tup
     """A folder with a session's models, and their rows: there are forecasts of the reversal alone, of one session."""
     folder = tmp_path_factory.mktemp("learnt")
     store = Store(str(folder), "simulated", {})
-    training = training_set([EARLIER.date, BEFORE.date], tickers=len(TICKERS), minutes=30)
+    too_early = sessions_until(BEFORE.date, FIT_SESSIONS + 1)[0].date
+    training = training_set([too_early, EARLIER.date, BEFORE.date], tickers=len(TICKERS), minutes=30)
     store.append("training_set", training, {})
     store.append("training_set", training_set([SESSION.date], tickers=len(TICKERS), minutes=30), {})
     made = forecast(training, ["reversal"])
