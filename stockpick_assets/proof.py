@@ -30,7 +30,7 @@ from stockpick_assets.core.market_hours import MINUTE, Session, minute_label
 from stockpick_assets.core.schemas import BARS_FETCHED_AT, FEATURE_ROWS, PREDICTIONS, TIMESTAMP
 from stockpick_assets.spark.frames import frame, rows
 from stockpick_assets.spark.scoring import FITTED
-from stockpick_assets.walk_forward import Completed, Walk, Walked
+from stockpick_assets.walk_forward import Completed, Market, Walk, Walked
 
 TOLERANCE = 1e-12
 REMOVED, PERTURBED, REVISED = "bars after it removed", "bars after it perturbed", "every bar revised later"
@@ -111,14 +111,25 @@ def chosen_minutes(versions: pa.Table, count: int, random: np.random.Generator) 
 
     Raises StockpickError where there are fewer.
     """
-    minutes: list[Any] = sorted(set[Any](versions.filter(pc.is_valid(versions["close"]))["minute"].to_pylist()))
-    among = minutes[len(minutes) // 4 : -10]
+    minutes, among = _minutes(versions)
     if len(among) < count:
         raise StockpickError(
             f"{len(minutes)} minutes of this session have a bar: too few to choose {count} with enough before and "
             "after; prove another session"
         )
     return sorted(random.choice(np.array(among, object), count, replace=False))
+
+
+def newest_provable(market: Market, count: int) -> Session:
+    """The newest session of the market of which so many minutes can be chosen; its newest where there is none."""
+    long_enough = (one for one in reversed(market.sessions) if len(_minutes(market.versions(one))[1]) >= count)
+    return next(long_enough, market.sessions[-1])
+
+
+def _minutes(versions: pa.Table) -> tuple[list[Any], list[Any]]:
+    """The minutes that have bars, and those of them with enough before and after."""
+    minutes = sorted(set[Any](versions.filter(pc.is_valid(versions["close"]))["minute"].to_pylist()))
+    return minutes, minutes[len(minutes) // 4 : -10]
 
 
 def removed(versions: pa.Table, minute: datetime) -> pa.Table:

@@ -37,10 +37,8 @@ def terms(settings: Settings, fit_after: int = 1) -> Terms:
     return Terms(settings.kinds, settings.cost_bp, settings.seed, fit_after)
 
 
-def session_of(found: Market, day: date | None) -> Session:
-    """The market's session of that date, or its newest. Raises StockpickError where it has none."""
-    if day is None:
-        return found.sessions[-1]
+def session_of(found: Market, day: date) -> Session:
+    """The market's session of that date. Raises StockpickError where it has none."""
     for session in found.sessions:
         if session.date == day:
             return session

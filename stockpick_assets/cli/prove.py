@@ -36,22 +36,22 @@ def prove(
 ) -> None:
     """Change what came after some minutes of a session (2026-11-23), and show that nothing up to them changes.
 
-    The session, by default the newest, is made again for each change: factors, features, models, forecasts and picks,
-    by the functions that the assets use. Then models are fitted to shuffled labels, and must find nothing. Exit status
-    1 on a leak. Nothing is written to the tables.
+    The session, by default the newest that is long enough, is made again for each change: factors, features, models,
+    forecasts and picks, by the functions that the assets use. Then models are fitted to shuffled labels, and must find
+    nothing. Exit status 1 on a leak. Nothing is written to the tables.
     """
     import numpy as np
 
     from stockpick_assets.cli.connected import connected
     from stockpick_assets.cli.market import market, session_of, terms
     from stockpick_assets.cli.progress import progress_bar
-    from stockpick_assets.proof import checks, chosen_minutes, history
+    from stockpick_assets.proof import checks, chosen_minutes, history, newest_provable
     from stockpick_assets.settings import Settings
     from stockpick_assets.walk_forward import Walk
 
     settings = Settings.load()
     found = market(settings, bars)
-    chosen = session_of(found, session.date() if session else None)
+    chosen = session_of(found, session.date()) if session else newest_provable(found, minutes)
     found, numbers = found.until(chosen, before), settings.seed if seed is None else seed
     # A session that is too short is refused before its history is walked.
     chosen_minutes(found.versions(chosen), minutes, np.random.default_rng(numbers))
