@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from stockpick_assets.cli.columns import aligned
 from stockpick_assets.core.breakdown import Breakdown
-from stockpick_assets.core.conclusions import Summary, conclusions, summaries
+from stockpick_assets.core.conclusions import LEAST_MINUTES, Summary, conclusions, summaries
 from stockpick_assets.core.evaluation import Estimate
 from stockpick_assets.core.grid import Grid
 from stockpick_assets.core.labels import BASIS_POINTS
@@ -35,22 +37,37 @@ _BASIS_POINTS = ("top_return", "top_return_after_cost")
 
 @dataclass
 class Evaluation:
-    """The sessions of a market as they are walked through."""
+    """The sessions of a market as they are walked through.
+
+    Those with bars of fewer than LEAST_MINUTES minutes, or of one ticker, are in no mean.
+    """
 
     market: Market
     cost_bp: float
     _performance: list[pa.Table] = field(default_factory=list)
     _breakdown: Breakdown = field(default_factory=Breakdown)
+    _in_no_mean: dict[date, tuple[int, int]] = field(default_factory=dict)  # minutes and tickers with bars
 
     def add(self, walked: Completed) -> None:
         """One session more."""
         self._performance.append(walked.performance)
+        bars = walked.bars.filter(pc.is_valid(walked.bars["close"]))
+        minutes, tickers = (len(bars[name].unique()) for name in ("minute", "ticker"))
+        if minutes < LEAST_MINUTES or tickers < 2:
+            self._in_no_mean[walked.session.date] = (minutes, tickers)
+            return
         self._breakdown.add(Grid(walked.session, self.market.tickers), walked.predictions, walked.training)
 
     @property
     def performance(self) -> pa.Table:
         """Rows PERFORMANCE of the sessions so far."""
         return pa.concat_tables([PERFORMANCE.empty(), *self._performance])
+
+    @property
+    def _counted(self) -> pa.Table:
+        """Those of the sessions that means are made of."""
+        left_out = pa.array(list(self._in_no_mean), pa.date32())
+        return self.performance.filter(pc.invert(pc.is_in(self.performance["session"], left_out)))
 
     @property
     def title(self) -> str:
@@ -64,7 +81,7 @@ class Evaluation:
 
     def figures(self) -> dict[str, list[dict[str, Any]]]:
         """The records that the picture shows, by the name of its argument."""
-        rows = self.performance.to_pylist()
+        rows = self._counted.to_pylist()
         sessions = [
             {
                 "session": row["session"].isoformat(),
@@ -81,7 +98,7 @@ class Evaluation:
         return {
             "sessions": sessions,
             "half_hours": self._breakdown.half_hours(),
-            "tenths": self._breakdown.tenths(),
+            "groups": self._breakdown.groups(),
             "reliability": _reliability([row for row in rows if row["champion"]]),
         }
 
@@ -90,7 +107,7 @@ class Evaluation:
         headings = ("session", "kind", *(heading for _, heading, _ in _COLUMNS))
         rows = [(row["session"].isoformat(), _kind(row), *_cells(row)) for row in self.performance.to_pylist()]
         lines = [self.title, "", aligned([headings, *rows]), ""]
-        lines += [aligned([_OVER_ALL, *(_over_all(summary) for summary in summaries(self.performance))]), ""]
+        lines += [aligned([_OVER_ALL, *(_over_all(summary) for summary in summaries(self._counted))]), ""]
         lines += ["* not tradable: entered at the forecast minute's own close", ""]
         return "\n".join([*lines, *(f"- {said}" for said in self.conclusions())])
 
@@ -102,14 +119,24 @@ class Evaluation:
             "sessions": [session.label() for session in self.market.sessions],
             "cost_bp": self.cost_bp,
             "performance": self.performance.to_pylist(),
-            "summaries": [asdict(summary) for summary in summaries(self.performance)],
+            "in_no_mean": {
+                day.isoformat(): {"minutes": minutes, "tickers": tickers}
+                for day, (minutes, tickers) in self._in_no_mean.items()
+            },
+            "summaries": [asdict(summary) for summary in summaries(self._counted)],
             "figures": self.figures(),
             "conclusions": self.conclusions(),
         }
 
     def conclusions(self) -> list[str]:
-        """What so many sessions of so many tickers say."""
-        return conclusions(self.performance, len(self.market.tickers), len(self.market.sessions))
+        """What so many sessions of so many tickers say, and which of them say nothing."""
+        said = conclusions(self._counted, len(self.market.tickers), len(self.market.sessions) - len(self._in_no_mean))
+        for day, (minutes, tickers) in self._in_no_mean.items():
+            said.append(
+                f"{day} is in no mean, as it has {minutes} minutes with bars and {tickers} "
+                f"ticker{'' if tickers == 1 else 's'}: it takes {LEAST_MINUTES} minutes and two tickers"
+            )
+        return said
 
     def progress(self, walked: Completed) -> str:
         """One line of the session that was added last."""

@@ -17,11 +17,11 @@ NAMES = {"close": "close (not tradable)", "obtainable": "obtainable"}
 
 
 def picture(
-    title: str, sessions: Records, half_hours: Records, tenths: Records, reliability: Records
+    title: str, sessions: Records, half_hours: Records, groups: Records, reliability: Records
 ) -> alt.VConcatChart:
-    """IC by session and by time of day, returns by tenth of the score, and how p_profit keeps its word.
+    """IC by session and by time of day, returns by groups of the score, and how p_profit keeps its word.
 
-    sessions: `session model label ic error`. half_hours, tenths: of core/breakdown.py. reliability: `p_profit paid
+    sessions: `session model label ic error`. half_hours, groups: of core/breakdown.py. reliability: `p_profit paid
     forecasts` by bin. Both labels stand side by side on one scale.
     """
     return alt.vconcat(
@@ -35,9 +35,9 @@ def picture(
             line=True,
         ),
         _by_label(
-            "return by tenth of the score, over the minute's mean",
-            tenths,
-            alt.X("tenth:O", title="tenth of the score, 10 the highest", axis=alt.Axis(labelAngle=0)),
+            "return by groups of the score, over the minute's mean",
+            groups,
+            alt.X("group:O", title="group of the score, the highest last", axis=alt.Axis(labelAngle=0)),
             "return_bp",
             "basis points",
             line=False,

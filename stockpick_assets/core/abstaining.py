@@ -12,8 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from stockpick_assets.core.evaluation import Estimate, Numbers, pooled
+from stockpick_assets.core.evaluation import Numbers, pooled
 from stockpick_assets.core.labels import BASIS_POINTS
+from stockpick_assets.core.performance import estimates
 
 SESSIONS = 10
 # An IC is skill when it is more standard errors than this above zero: of models without skill one in 700 passes.
@@ -73,7 +74,7 @@ def _skill(rows: Sequence[Mapping[str, Any]]) -> Skill:
     if not rows:
         told = "too little history: no forecast of this model has been measured in a session that is over"
         return Skill(False, 0, told)
-    measured = _estimates(rows, "ic_obtainable")
+    measured = estimates(rows, "ic_obtainable")
     if not measured:
         told = f"no obtainable IC in {sessions_said(len(rows))}: it takes two tickers whose scores and returns differ"
         return Skill(False, 0, told)
@@ -89,7 +90,7 @@ def _skill(rows: Sequence[Mapping[str, Any]]) -> Skill:
 
 
 def _miscalibrated(rows: Sequence[Mapping[str, Any]]) -> str | None:
-    measured = _estimates(rows, "calibration_slope")
+    measured = estimates(rows, "calibration_slope")
     if not measured:
         return None
     slope, (least, most) = pooled(measured), SLOPE_WITHIN
@@ -113,11 +114,6 @@ def _drifted(rows: Sequence[Mapping[str, Any]]) -> str | None:
         f"the feature {newest['stability_feature']} has drifted: its population stability index in session "
         f"{newest['session']} is {newest['stability_index']:.2f}, the limit {limit:.2f}"
     )
-
-
-def _estimates(rows: Sequence[Mapping[str, Any]], name: str) -> list[Estimate]:
-    told = ((row[name], row[f"{name}_error"]) for row in rows)
-    return [Estimate(value, error) for value, error in told if value is not None and error is not None]
 
 
 def missing(present: int, expected: int) -> str | None:

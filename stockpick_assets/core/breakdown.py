@@ -21,7 +21,7 @@ from stockpick_assets.core.labels import BASIS_POINTS
 from stockpick_assets.core.schemas import NAIVE
 
 HALF_HOUR = 30  # minutes
-TENTHS = 10
+MOST_GROUPS = 10
 
 
 def _none() -> defaultdict[tuple[str, str], list[Numbers]]:
@@ -33,26 +33,27 @@ class Breakdown:
     """The sessions of an evaluation, gathered one after the other, by model (`champion`, `naive`) and label."""
 
     _half_hours: defaultdict[tuple[str, str], list[Numbers]] = field(default_factory=_none)
-    _tenths: defaultdict[tuple[str, str], list[Numbers]] = field(default_factory=_none)
+    _groups: defaultdict[tuple[str, str], list[Numbers]] = field(default_factory=_none)
 
     def add(self, grid: Grid, predictions: pa.Table, training: pa.Table) -> None:
         """One session more: its PREDICTIONS and TRAINING_SET. One without forecasts adds nothing."""
         champion = grid.matrix(predictions, "score")
         if np.isnan(champion).all():
             return
+        groups = groups_of(len(grid.tickers))
         for model, scores in (("champion", champion), (NAIVE, -grid.matrix(training, "return_1"))):
             for label in ("close", "obtainable"):
                 outcomes = grid.matrix(training, f"{label}_return")
                 self._half_hours[model, label].append(by_half_hour(scores, outcomes))
-                self._tenths[model, label].append(by_tenth(scores, outcomes))
+                self._groups[model, label].append(by_group(scores, outcomes, groups))
 
     def half_hours(self) -> list[dict[str, Any]]:
         """Records of `model label minute ic error`; the minute is the half-hour's first since the open."""
         return _records(self._half_hours, "minute", "ic", HALF_HOUR, 0)
 
-    def tenths(self) -> list[dict[str, Any]]:
-        """Records of `model label tenth return_bp error`; tenth 1 has the lowest scores."""
-        return _records(self._tenths, "tenth", "return_bp", 1, 1)
+    def groups(self) -> list[dict[str, Any]]:
+        """Records of `model label group return_bp error`; group 1 has the lowest scores."""
+        return _records(self._groups, "group", "return_bp", 1, 1)
 
 
 def _records(
@@ -79,19 +80,24 @@ def by_half_hour(scores: Matrix, outcomes: Matrix) -> Numbers:
     return over_rows(padded.reshape(count, HALF_HOUR).T)[0]
 
 
-def by_tenth(scores: Matrix, outcomes: Matrix) -> Numbers:
-    """Mean return of each tenth of a minute's scores, the lowest first, in excess of the minute's, in basis points.
+def groups_of(tickers: int) -> int:
+    """Into how many groups of equal size so many tickers are put by their scores: two or more a group, at most ten."""
+    return max(2, min(MOST_GROUPS, tickers // 2))
 
-    NaN for a tenth that is always empty, as with fewer than TENTHS tickers.
+
+def by_group(scores: Matrix, outcomes: Matrix, groups: int) -> Numbers:
+    """Mean return of each group of a minute's scores, the lowest first, in excess of the minute's, in basis points.
+
+    NaN for a group that is always empty.
     """
     both = np.where(np.isnan(outcomes), np.nan, scores)
     place = (pd.DataFrame(both).rank(axis=1, method="first").to_numpy(float) - 0.5) / _count(both, axis=1)
     known = ~np.isnan(place)
-    tenth = np.floor(place[known] * TENTHS).astype(int)
+    group = np.floor(place[known] * groups).astype(int)
     excess = np.where(known, outcomes, np.nan)
     excess = excess - np.nansum(excess, axis=1, keepdims=True) / _count(excess, axis=1)
-    total = np.bincount(tenth, excess[known], TENTHS).astype(float)
-    return _quotient(total, np.bincount(tenth, minlength=TENTHS)) * BASIS_POINTS
+    total = np.bincount(group, excess[known], groups).astype(float)
+    return _quotient(total, np.bincount(group, minlength=groups)) * BASIS_POINTS
 
 
 def over_rows(rows: Sequence[Numbers] | Numbers) -> tuple[Numbers, Numbers]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from stockpick_assets.core.calibration import reference_briers
 from stockpick_assets.core.evaluation import (
+    Estimate,
     Reliability,
     brier,
     calibration_slope,
@@ -85,6 +86,12 @@ def joined_reliability(rows: Sequence[Mapping[str, Any]]) -> Reliability:
             if row["reliability_p"]
         ]
     )
+
+
+def estimates(rows: Sequence[Mapping[str, Any]], name: str) -> list[Estimate]:
+    """What rows of PERFORMANCE say of a measure that has an error; a row that lacks either says nothing."""
+    told = ((row[name], row[f"{name}_error"]) for row in rows)
+    return [Estimate(value, error) for value, error in told if value is not None and error is not None]
 
 
 def champion_version(predictions: pa.Table) -> str | None:

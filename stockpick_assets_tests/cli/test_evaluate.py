@@ -1,6 +1,7 @@
 """What `stockpick evaluate` and `prove` show of sessions that were walked through, and what they refuse."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 
 from stockpick_assets.cli.evaluation import Evaluation
 from stockpick_assets.cli.picture import picture
+from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.grid import Grid
+from stockpick_assets.core.market_hours import Session, sessions_until
 from stockpick_assets.core.performance import performance
-from stockpick_assets.core.schemas import PREDICTIONS, TRAINING_SET
+from stockpick_assets.core.schemas import PREDICTIONS, RAW_PRICES, TRAINING_SET
+from stockpick_assets.proof import chosen_minutes, newest_provable
 from stockpick_assets.walk_forward import Completed, Market
 from stockpick_assets_tests.cli.test_commands import stockpick
 from stockpick_assets_tests.rows import SESSION
@@ -34,8 +38,8 @@ def table(schema: pa.Schema, **matrices: np.ndarray) -> pa.Table:
 
 
 @pytest.fixture(scope="module")
-def evaluation() -> Evaluation:
-    """One session whose champion knows half of what comes."""
+def completed() -> Completed:
+    """A session whose champion knows half of what comes."""
     random = np.random.default_rng(1)
     returns = random.normal(0, 1e-3, GRID.shape)
     score = returns + random.normal(0, 1e-3, GRID.shape)
@@ -50,8 +54,13 @@ def evaluation() -> Evaluation:
         sig=np.full(GRID.shape, 1e-3),
     )
     measured = performance(predictions, training, training, SESSION, "recorded", 2.0)
+    return Completed(SESSION, table(RAW_PRICES.columns, close=1 + returns), training, predictions, measured)
+
+
+@pytest.fixture(scope="module")
+def evaluation(completed: Completed) -> Evaluation:
     made = Evaluation(MARKET, 2.0)
-    made.add(Completed(SESSION, pa.table({}), training, predictions, measured))
+    made.add(completed)
     return made
 
 
@@ -72,10 +81,47 @@ def test_the_object_has_the_figures_of_the_table_and_of_the_picture(evaluation: 
     assert {name: len(rows) > 0 for name, rows in told["figures"].items()} == {
         "sessions": True,
         "half_hours": True,
-        "tenths": True,
+        "groups": True,
         "reliability": True,
     }
     assert sum(bin["forecasts"] for bin in told["figures"]["reliability"]) == GRID.shape[0] * GRID.shape[1]
+
+
+@pytest.mark.parametrize(("minutes", "tickers", "said"), [(13, 12, "13 minutes"), (390, 1, "1 ticker:")])
+def test_a_session_of_few_minutes_or_of_one_ticker_has_its_line_and_is_in_no_mean(
+    completed: Completed, minutes: int, tickers: int, said: str
+) -> None:
+    cells = GRID.cells(SESSION.open, SESSION.minutes()[minutes - 1], TICKERS[:tickers])
+    bars = pa.table({**GRID.keys(cells, "recorded"), "close": [1.0] * (minutes * tickers)})
+    few = Evaluation(MARKET, 2.0)
+    few.add(replace(completed, bars=bars))
+    lines = [line.split() for line in few.as_text().splitlines()]
+    assert [line[1] for line in lines if line[:1] == ["2026-11-20"]] == ["linear", "naive"]
+    told = few.as_json()
+    assert told["in_no_mean"] == {"2026-11-20": {"minutes": minutes, "tickers": tickers}}
+    assert told["summaries"] == [] and not any(told["figures"].values())
+    assert "2026-11-20 is in no mean" in told["conclusions"][-1] and said in told["conclusions"][-1]
+
+
+def bars_of(counts: dict[Session, int]) -> Market:
+    """Sessions of so many minutes with bars."""
+
+    def versions(session: Session) -> pa.Table:
+        return pa.table({"minute": session.minutes()[: counts[session]].to_numpy(), "close": [1.0] * counts[session]})
+
+    return Market("recorded", tuple(counts), TICKERS, versions)
+
+
+def test_the_newest_session_that_is_long_enough_is_proved() -> None:
+    first, second, third = sessions_until(SESSION.date, 3)
+    assert newest_provable(bars_of({first: 390, second: 90, third: 13}), 3) == second
+    assert newest_provable(bars_of({first: 15, second: 15, third: 13}), 3) == third, "which is refused"
+
+
+def test_a_session_that_is_too_short_to_prove_is_refused_with_how_long_it_is() -> None:
+    versions = bars_of({SESSION: 13}).versions(SESSION)
+    with pytest.raises(StockpickError, match="13 minutes of this session have a bar: too few to choose 3"):
+        chosen_minutes(versions, 3, np.random.default_rng(1))
 
 
 @pytest.mark.parametrize(("name", "begins"), [("a.svg", b"<svg"), ("a.png", b"\x89PNG"), ("a.html", b"<!DOCTYPE")])

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from stockpick_assets.core.breakdown import HALF_HOUR, TENTHS, Breakdown, by_half_hour, by_tenth, over_rows
+from stockpick_assets.core.breakdown import HALF_HOUR, Breakdown, by_group, by_half_hour, groups_of, over_rows
 from stockpick_assets.core.grid import Grid
 from stockpick_assets.core.market_hours import session_on
 from stockpick_assets.core.schemas import PREDICTIONS, TRAINING_SET
@@ -30,20 +30,25 @@ def test_a_half_hour_without_outcomes_has_no_ic() -> None:
     assert np.isnan(by_half_hour(RISING, outcomes)).tolist() == [False] * 12 + [True]
 
 
-def test_a_tenth_has_its_mean_return_over_that_of_the_minute() -> None:
+def test_a_group_has_its_mean_return_over_that_of_the_minute() -> None:
     outcomes = RISING * 1e-4 + 0.05
-    np.testing.assert_allclose(by_tenth(RISING, outcomes), np.arange(10) * 2 + 0.5 - 9.5, atol=1e-9)
+    np.testing.assert_allclose(by_group(RISING, outcomes, 10), np.arange(10) * 2 + 0.5 - 9.5, atol=1e-9)
 
 
-def test_a_ticker_without_an_outcome_is_in_no_tenth() -> None:
+def test_a_ticker_without_an_outcome_is_in_no_group() -> None:
     outcomes = RISING * 1e-4
     outcomes[:, 10:] = np.nan
-    np.testing.assert_allclose(by_tenth(RISING, outcomes), np.arange(10) - 4.5, atol=1e-9)
+    np.testing.assert_allclose(by_group(RISING, outcomes, 10), np.arange(10) - 4.5, atol=1e-9)
 
 
-def test_fewer_tickers_than_tenths_leave_some_empty() -> None:
-    found = by_tenth(RISING[:, :4], RISING[:, :4])
-    assert np.isnan(found).sum() == TENTHS - 4
+@pytest.mark.parametrize(("tickers", "groups"), [(1, 2), (3, 2), (4, 2), (6, 3), (20, 10), (100, 10)])
+def test_tickers_are_in_ten_groups_or_in_fewer_of_two_each(tickers: int, groups: int) -> None:
+    assert groups_of(tickers) == groups
+
+
+def test_few_tickers_fill_every_group() -> None:
+    outcomes = RISING[:, :6] * 1e-4
+    np.testing.assert_allclose(by_group(RISING[:, :6], outcomes, groups_of(6)), [-2, 0, 2], atol=1e-9)
 
 
 def test_sessions_are_averaged_with_the_error_of_their_mean() -> None:
@@ -55,7 +60,7 @@ def test_sessions_are_averaged_with_the_error_of_their_mean() -> None:
 def test_a_session_without_forecasts_adds_nothing() -> None:
     breakdown = Breakdown()
     breakdown.add(GRID, PREDICTIONS.empty(), TRAINING_SET.empty())
-    assert (breakdown.half_hours(), breakdown.tenths()) == ([], [])
+    assert (breakdown.half_hours(), breakdown.groups()) == ([], [])
 
 
 def test_champion_and_naive_stand_beside_each_other_for_both_labels() -> None:
@@ -76,4 +81,4 @@ def test_champion_and_naive_stand_beside_each_other_for_both_labels() -> None:
             ("naive", "obtainable"): 1,
         }
     )
-    assert {row["tenth"] for row in breakdown.tenths()} == set(range(1, 11))
+    assert {row["group"] for row in breakdown.groups()} == set(range(1, 11))

@@ -35,6 +35,13 @@ def test_a_mean_over_sessions_has_the_error_of_their_differences_and_no_less_tha
     assert (close.value, close.error) == pytest.approx((0.02, 0.004 / 2**0.5))
 
 
+def test_a_session_weighs_by_its_own_error() -> None:
+    rows = pa.concat_tables([performance("linear", [0.02] * 3), performance("linear", [0.32], error=0.4)])
+    found = summaries(rows)[0].ic_obtainable
+    assert found is not None
+    assert found.value == pytest.approx(0.02 + 0.3 / 30_001)
+
+
 def test_the_ratio_is_of_the_mean_to_the_deviation_and_needs_two_sessions() -> None:
     two, one = (summaries(performance("linear", ics))[0] for ics in ([0.0, 0.04], [0.02]))
     assert two.icir_obtainable == pytest.approx(0.02 / (0.02 * 2**0.5))
