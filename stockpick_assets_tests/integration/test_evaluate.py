@@ -1,4 +1,4 @@
-"""`stockpick evaluate` and `stockpick prove` on a file, as they are typed, on a machine where nothing runs."""
+"""`stockpick evaluate` and `stockpick prove` on a file, as they are typed: where nothing runs, and beside what does."""
 
 import json
 from datetime import date
@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from stockpick_assets.services.process import MARK
+from stockpick_assets.settings import Settings
 from stockpick_assets_tests.cli.test_commands import stockpick
 from stockpick_assets_tests.short_market import short_market
 
@@ -45,6 +46,7 @@ def test_a_file_is_evaluated_and_leaves_nothing_running(bars: Path, tmp_path: Pa
     options = ("--json", "--forecasts", str(forecasts), "--picture", str(drawing))
     answer = stockpick(tmp_path / "home", "evaluate", str(bars), *options)
     assert answer.returncode == 0, answer.stderr
+    assert "one is started for the time" in answer.stderr
     told = json.loads(answer.stdout)
     assert told["sessions"] == [day.isoformat() for day in DAYS]
     assert {row["session"] for row in told["performance"] if row["kind"] == "linear"} == {DAYS[-1].isoformat()}
@@ -56,11 +58,14 @@ def test_a_file_is_evaluated_and_leaves_nothing_running(bars: Path, tmp_path: Pa
     assert left_running() == []
 
 
-def test_a_file_is_proved_free_of_look_ahead(bars: Path, tmp_path: Path) -> None:
-    answer = stockpick(tmp_path / "home", "prove", "--bars", str(bars), "--minutes", "1", "--history", "1")
+def test_a_file_is_proved_free_of_look_ahead_on_the_server_that_answers(
+    bars: Path, tmp_path: Path, services: Settings
+) -> None:
+    arguments = ("prove", "--bars", str(bars), "--minutes", "1", "--history", "1")
+    answer = stockpick(tmp_path / "home", *arguments, STOCKPICK_SPARK_REMOTE=services.spark_remote)
     assert answer.returncode == 0, answer.stderr
+    assert "one is started" not in answer.stderr
     lines = answer.stdout.splitlines()
     assert lines[0] == "RECORDED 2026-11-20: tickers 6, sessions before it 1"
     assert sum("holds" in line for line in lines) >= 6
     assert "says only that nothing dated later was used" in lines[-1]
-    assert left_running() == []
