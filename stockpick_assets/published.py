@@ -24,6 +24,7 @@ def published_minutes(
 ) -> Iterator[PublishedMinute | None]:
     """Each minute from `begins` on whose messages of all `tickers` have come, in the order in which they are complete.
 
+    Each is told once, with the newest version of each message that had come by then; later corrections are passed over.
     poll: waits at most the seconds it is given for messages (TopicReader.poll). Endless: None after each poll that
     completes no minute, for the caller to look around. Raises MessageError, and what `poll` raises.
     """
@@ -31,8 +32,13 @@ def published_minutes(
     while True:
         for text in poll(seconds):
             message = parse_message(text)
-            if message.minute >= begins:
-                waiting.setdefault(message.minute, {})[message.ticker] = message
+            if message.minute < begins:
+                continue
+            if message.supersedes is None:
+                waiting.setdefault(message.minute, {})
+            minute = waiting.get(message.minute)
+            if minute is not None and message.version >= minute.get(message.ticker, message).version:
+                minute[message.ticker] = message
         complete = sorted(minute for minute, messages in waiting.items() if len(messages) == len(tickers))
         for minute in complete:
             yield PublishedMinute(minute, tuple(waiting.pop(minute).values()))

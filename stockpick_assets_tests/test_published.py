@@ -1,5 +1,6 @@
 """Minutes put together from messages as they come."""
 
+import json
 from collections.abc import Iterator
 
 from stockpick_assets.published import PublishedMinute, published_minutes
@@ -8,6 +9,11 @@ from stockpick_assets_tests.picks import TICKERS, minute, picks
 
 def texts(minutes: int, start: int = 0) -> list[bytes]:
     return [text.encode() for text in picks(minutes, start=start)["message"].to_pylist()]
+
+
+def corrected(text: bytes, version: int, price: float) -> bytes:
+    fields = {**json.loads(text), "version": version, "supersedes": version - 1, "price": price}
+    return json.dumps(fields).encode()
 
 
 def read(polls: list[list[bytes]], begins: int = 0) -> list[PublishedMinute | None]:
@@ -37,6 +43,20 @@ def test_a_minute_is_told_once_every_ticker_has_spoken() -> None:
 def test_several_minutes_of_one_poll_come_in_order() -> None:
     came = read([texts(3)[::-1]])
     assert [published and published.minute for published in came] == [minute(0), minute(1), minute(2)]
+
+
+def test_of_each_message_the_newest_version_is_told() -> None:
+    first = texts(1)
+    newest, older = corrected(first[0], 3, 99.5), corrected(first[0], 2, 88.5)
+    [published] = read([[first[0], newest, older, *first[1:]]])
+    assert published is not None
+    assert [(message.version, message.price) for message in published.messages] == [(3, 99.5), (1, 101.25), (1, 101.25)]
+
+
+def test_corrections_of_a_minute_that_was_told_neither_repeat_it_nor_wait_for_others() -> None:
+    first = texts(1)
+    told = read([first, [corrected(text, 2, 99.5) for text in first], texts(1, start=1)])
+    assert [published and published.minute for published in told] == [minute(0), None, minute(1)]
 
 
 def test_minutes_before_the_beginning_are_passed_over() -> None:
