@@ -1,18 +1,22 @@
 """What `stockpick leaders` prints, from messages that a reader in memory hands over."""
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from stockpick_assets.cli.leaders import leaders, to_json, to_text, watch
+from stockpick_assets.cli.leaders import Alarm, AnotherMember, Watch, leaders, to_json, to_text
+from stockpick_assets.core.alerts import Delivery
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.leaders import Leader, Leaders
+from stockpick_assets.core.market_hours import MINUTE, session_after
 from stockpick_assets.core.messages import parse_message, topic_name
 from stockpick_assets.resources.kafka import BrokerError
+from stockpick_assets.resources.topic_reader import Record
 from stockpick_assets_tests.picks import TICKERS, minute, pick, table
 from stockpick_assets_tests.rows import SESSION
 
@@ -25,6 +29,11 @@ def interval(start: int, **values: Any) -> list[bytes]:
     return [text(index, ticker, **values) for index in range(start, start + 5) for ticker in TICKERS]
 
 
+def corrected(index: int, ticker: str, version: int = 2, **values: Any) -> bytes:
+    fields = json.loads(text(index, ticker, **values))
+    return json.dumps({**fields, "version": version, "supersedes": version - 1}).encode()
+
+
 def leader(texts: list[bytes], now: datetime = SESSION.close) -> Leader:
     gathered = Leaders("simulated")
     for each in texts:
@@ -34,41 +43,77 @@ def leader(texts: list[bytes], now: datetime = SESSION.close) -> Leader:
 
 
 class FakeReader:
-    """Hands over one list of messages a poll, or raises it; its topics are those of TICKERS."""
+    """Hands over one list of messages a poll, or raises it; its topics are those of TICKERS.
 
-    def __init__(self, *polls: list[bytes] | BrokerError, unread: int = 0) -> None:
+    Each topic's offsets count from 0. unread: after how many polls there is more to come. begins: what the group had
+    kept, as `kept` has it.
+    """
+
+    def __init__(
+        self,
+        *polls: list[bytes] | BrokerError | None,
+        unread: int = 0,
+        begins: tuple[dict[str, int], dict[str, int], str] = ({}, {}, ""),
+    ) -> None:
         self.topics = frozenset(topic_name("simulated", ticker) for ticker in TICKERS)
+        self.standby = False
+        self.turn = 1
+        self.kept: list[tuple[dict[str, int], dict[str, int], str]] = []  # needed, read, note
+        self.needed, self.read, self.note = begins
+        self._at = dict(self.needed)
         self._polls = list(polls)
         self._unread = unread
 
-    def poll(self, seconds: float) -> list[bytes]:
-        """The next list; ends the test's patience when there is none."""
+    def records(self, seconds: float) -> list[Record]:
+        """The next list, a standby's nothing for None; ends the test's patience when there is none."""
         if not self._polls:
             raise EOFError
         answer = self._polls.pop(0)
         if isinstance(answer, BrokerError):
             raise answer
-        return answer
+        self.turn += self.standby and answer is not None
+        self.standby = answer is None
+        return [self._record(each) for each in answer or []]
+
+    def _record(self, text: bytes) -> Record:
+        topic = next((ticker for ticker in TICKERS if ticker.encode() in text), "none")
+        offset = self._at.get(topic, 0)
+        self._at[topic] = offset + 1
+        return Record(text, topic, offset, offset < self.read.get(topic, 0))  # pyright: ignore[reportArgumentType]
 
     def at_end(self) -> bool:
         """Whether what came is all there is."""
         self._unread -= 1
         return self._unread < 0
 
+    def keep(self, needed: Mapping[Any, int], note: str) -> bool:
+        """Keep it for the next reader."""
+        self.kept.append(({**self._at, **needed}, dict(self._at), note))
+        return True
 
-def watched(reader: FakeReader, *market: datetime, speed: float = 1.0, after: datetime | None = None) -> list[Any]:
-    """What `watch` says until the reader has no more. market: market time at the start and after each poll."""
+
+def watched(
+    reader: FakeReader,
+    *market: datetime,
+    speed: float = 1.0,
+    after: datetime | None = None,
+    count: int | None = None,
+    once: bool = False,
+    alarm: Alarm | None = None,
+) -> list[Any]:
+    """What is said until the reader has no more. market: market time at the start and after each poll."""
     clock = MarketClock(datetime(2026, 12, 1, tzinfo=UTC), SESSION.open, speed)
     times = iter(market)
     said: list[Leader | str] = []
     with suppress(EOFError):
-        for event in watch(reader, "simulated", clock, lambda: clock.wall_at(next(times)), after, once=False):
+        watch = Watch(reader, "simulated", clock, lambda: clock.wall_at(next(times)), after, alarm)
+        for event in watch.events(count, once):
             said.append(event)
     return said
 
 
 def test_an_interval_is_one_line_with_its_source_its_best_ticker_and_its_numbers() -> None:
-    best = text(3, "NVDA", p_profit=0.61)
+    best = corrected(3, "NVDA", p_profit=0.61)
     assert to_text(leader([*interval(0), best])) == (
         "SIMULATED 2026-11-20 09:30-09:34  NVDA   p_profit 61.0%  at 09:33  rank 1  expected +0.6 bp before cost  "
         "today +1.23%  5 min -0.04%  pop_window 0.60"
@@ -83,7 +128,7 @@ def test_ties_have_a_line_each_and_the_many_are_counted() -> None:
 
 
 def test_the_mark_of_a_forecast_that_abstains_stands_beside_it() -> None:
-    line = to_text(leader([*interval(0), text(3, "NVDA", p_profit=0.61, abstain="no skill")]))
+    line = to_text(leader([*interval(0), corrected(3, "NVDA", p_profit=0.61, abstain="no skill")]))
     assert line.endswith("[ABSTAINS: no skill]")
     assert "NVDA" in line
 
@@ -106,8 +151,10 @@ def test_hostile_text_reaches_the_terminal_as_printable_characters_of_one_line()
 
 
 def test_the_json_of_an_interval_is_one_line_with_the_ids_of_its_best_messages() -> None:
-    said = json.loads(to_json(leader([*interval(0), text(3, "NVDA", p_profit=0.61)])))
-    assert [(best["ticker"], best["id"]) for best in said["best"]] == [("NVDA", "simulated/2026-11-20T14:33:00Z/NVDA")]
+    said = json.loads(to_json(leader([*interval(0), corrected(3, "NVDA", p_profit=0.61)])))
+    [best] = said["best"]
+    assert (best["ticker"], best["id"], best["version"]) == ("NVDA", "simulated/2026-11-20T14:33:00Z/NVDA", 2)
+    assert said["revised"] is False
     assert (said["source"], said["messages"], said["expected"], said["silent"]) == ("simulated", 15, 15, [])
 
 
@@ -134,21 +181,154 @@ def test_what_is_no_message_is_said_and_passed_over() -> None:
     assert said[1].start == minute(0)
 
 
-def test_late_messages_are_counted_and_change_nothing() -> None:
-    said = watched(FakeReader(interval(0), [text(2, "AMD", p_profit=0.99)]), minute(0), minute(5), minute(6))
+def test_late_messages_that_leave_the_leader_are_counted() -> None:
+    said = watched(FakeReader(interval(0), [corrected(2, "AMD", p_profit=0.2)]), minute(0), minute(5), minute(6))
     assert said[1:] == ["SIMULATED 1 messages came after their interval was named"]
 
 
-def test_silence_in_market_hours_is_said_once_and_again_when_it_returns() -> None:
+def test_a_correction_after_the_interval_was_named_revises_it() -> None:
+    reader = FakeReader(interval(0), [corrected(2, "AMD", p_profit=0.99)])
+    _, revised, counted = watched(reader, minute(0), minute(5), minute(6))
+    assert to_text(revised).startswith("SIMULATED 2026-11-20 09:30-09:34  revised:  AMD    p_profit 99.0%  at 09:32")
+    assert json.loads(to_json(revised))["revised"] is True
+    assert counted == "SIMULATED 1 messages came after their interval was named"
+
+
+def test_messages_of_minutes_that_are_still_to_come_are_passed_over() -> None:
+    """What a replay of a later session left in the topics would otherwise end every interval of this one at once."""
+    [said] = watched(FakeReader([*interval(0)[:-1], text(60, "AMD")]), minute(0), minute(5))
+    assert said == (
+        "SIMULATED passed over: 1 messages of minutes up to 2026-11-20 10:30, though it is 2026-11-20 09:35 in New "
+        "York; they are another replay's, or this machine's clock is wrong"
+    )
+
+
+def test_the_position_is_kept_after_an_interval_was_said_and_from_what_may_still_change() -> None:
+    reader = FakeReader([*interval(0), text(5, "AMD")], [], [])
+    watched(reader, minute(0), minute(6), minute(6), minute(6))
+    needed = {"AAPL": 0, "AMD": 0, "NVDA": 0}
+    assert reader.kept == [(needed, {"AAPL": 5, "AMD": 6, "NVDA": 5}, minute(0).isoformat())]
+
+
+def test_a_restart_says_no_interval_twice_and_goes_on_with_the_one_that_was_open() -> None:
+    first = FakeReader([*interval(0), *interval(5)[:7]], [])
+    assert [each.start for each in watched(first, minute(0), minute(8), minute(8))] == [minute(0)]
+    again = FakeReader([*interval(0), *interval(5)[:7]], interval(5)[7:], [], begins=first.kept[-1])
+    said = watched(again, minute(8), minute(9), minute(10), minute(10))
+    assert [(each.start, each.messages) for each in said] == [(minute(5), 15)]
+
+
+def test_a_correction_that_came_while_nobody_read_revises_the_interval_after_the_restart() -> None:
+    first = FakeReader(interval(0), [])
+    watched(first, minute(0), minute(5), minute(5))
+    again = FakeReader([*interval(0), corrected(2, "AMD", p_profit=0.99)], [], begins=first.kept[-1])
+    revised, counted = watched(again, minute(6), minute(6), minute(6))
+    assert (revised.revised, revised.best[0].ticker) == (True, "AMD")
+    assert counted == "SIMULATED 1 messages came after their interval was named"
+    third = FakeReader([*interval(0), corrected(2, "AMD", p_profit=0.99)], [], begins=again.kept[-1])
+    assert watched(third, minute(6), minute(6), minute(6)) == []
+
+
+def test_who_dies_between_saying_an_interval_and_keeping_the_position_says_it_again() -> None:
+    first = FakeReader(interval(0))
+    clock = MarketClock(datetime(2026, 12, 1, tzinfo=UTC), minute(5), 1.0)
+    events = Watch(first, "simulated", clock, lambda: datetime(2026, 12, 1, tzinfo=UTC)).events()
+    assert isinstance(next(events), Leader)
+    assert first.kept == []
+    assert [each.start for each in watched(FakeReader(interval(0)), minute(6), minute(6))] == [minute(0)]
+
+
+def test_of_several_intervals_no_more_than_were_asked_for_are_kept_as_named() -> None:
+    reader = FakeReader([*interval(0), *interval(5)])
+    assert [each.start for each in watched(reader, minute(0), minute(10), count=1)] == [minute(0)]
+    assert [note for _, _, note in reader.kept] == [minute(0).isoformat()]
+
+
+def test_what_a_replay_that_was_further_on_had_named_does_not_count() -> None:
+    reader = FakeReader(interval(0), begins=({}, {}, minute(30).isoformat()))
+    assert [each.start for each in watched(reader, minute(5), minute(5))] == [minute(0)]
+
+
+def test_a_second_member_of_the_group_says_once_that_it_stands_by() -> None:
+    said = watched(FakeReader(None, None, interval(0)), minute(0), minute(4), minute(9), minute(10))
+    assert said[0] == "SIMULATED another member of the group is at work; standing by until it has ended"
+    assert [each.start for each in said[1:]] == [minute(0)]
+
+
+def test_a_second_member_that_is_to_read_once_ends_and_says_what_to_do() -> None:
+    with pytest.raises(AnotherMember, match="another member of the group is at work: end it, or give --group"):
+        watched(FakeReader(None), minute(0), minute(4), once=True)
+
+
+def test_silence_in_market_hours_is_said_once_and_when_it_is_over() -> None:
     polls = FakeReader(interval(0), [], [], interval(5), [])
     said = watched(polls, minute(0), minute(5), minute(9), minute(10), minute(11), minute(20))
-    spoken = [each for each in said if isinstance(each, str)]
-    assert spoken == [
+    assert [each for each in said if isinstance(each, str)] == [
         "SIMULATED the topics have been silent for 0:04:00 of market time; it is 2026-11-20 09:39 in New York and the "
-        "market is open",
+        "market is open; the last minute that came is 2026-11-20 09:34",
+        "SIMULATED messages come again, of 2026-11-20 09:39 New York",
         "SIMULATED the topics have been silent for 0:10:00 of market time; it is 2026-11-20 09:50 in New York and the "
-        "market is open",
+        "market is open; the last minute that came is 2026-11-20 09:39",
     ]
+
+
+class FakeChannels:
+    """Takes what is delivered, except the attempts counted from 1 that it is to refuse."""
+
+    def __init__(self, *refuses: int) -> None:
+        self.attempts: list[str] = []
+        self.taken: list[str] = []
+        self._refuses = refuses
+
+    def deliver(self, title: str, body: str) -> Delivery:
+        """One attempt."""
+        self.attempts.append(title)
+        if len(self.attempts) in self._refuses:
+            return Delivery(refused=("channel 1 (Slack)",))
+        self.taken.append(f"{title}\n{body}")
+        return Delivery(accepted=("channel 1 (Slack)",))
+
+
+def test_an_alert_is_sent_once_a_silence_and_once_when_it_is_over() -> None:
+    channels = FakeChannels()
+    polls = FakeReader(interval(0), [], [], [], interval(5), [])
+    watched(polls, *map(minute, (0, 5, 9, 10, 11, 12, 13)), alarm=Alarm(channels.deliver))
+    assert channels.taken == [
+        "SIMULATED: the topics have been silent for 0:04:00 of market time\n"
+        "it is 2026-11-20 09:39 in New York and the market is open; the last minute that came is 2026-11-20 09:34. "
+        "Look at `stockpick status`.",
+        "SIMULATED: messages come again, of 2026-11-20 09:39 New York\nThe topics had been silent.",
+    ]
+
+
+def test_an_alert_that_no_channel_took_is_said_and_tried_again_every_minute() -> None:
+    channels = FakeChannels(1, 2)
+    times = [minute(0), minute(4)] + [minute(4) + timedelta(seconds=20 * index) for index in range(1, 9)]
+    said = watched(FakeReader(*[[]] * 9), *times, alarm=Alarm(channels.deliver))
+    assert said[1:] == 2 * ["SIMULATED no channel took the alert (channel 1 (Slack)); trying again in 0:01:00"]
+    assert (len(channels.attempts), len(channels.taken)) == (3, 1)
+
+
+def test_a_silence_that_no_channel_heard_of_is_not_said_to_be_over() -> None:
+    channels = FakeChannels(1)
+    watched(FakeReader([], interval(0)), minute(0), minute(4), minute(5), alarm=Alarm(channels.deliver))
+    assert (len(channels.attempts), channels.taken) == (1, [])
+
+
+def test_each_session_has_a_silence_of_its_own() -> None:
+    """The first was said before the weekend; who reads on Monday is to know that it lasts."""
+    monday = session_after(SESSION).open + timedelta(minutes=4)
+    channels = FakeChannels()
+    watched(
+        FakeReader([], [], [], []),
+        minute(0),
+        minute(4),
+        SESSION.close,
+        monday,
+        monday + 9 * MINUTE,
+        alarm=Alarm(channels.deliver),
+    )
+    assert len(channels.taken) == 2
 
 
 def test_a_broker_that_goes_away_is_said_once_and_reading_goes_on() -> None:
@@ -156,6 +336,19 @@ def test_a_broker_that_goes_away_is_said_once_and_reading_goes_on() -> None:
     said = watched(FakeReader(away, away, interval(0)), minute(0), minute(5))
     assert said[0] == "SIMULATED Kafka at 127.0.0.1:9092 did not answer; trying again"
     assert [each.start for each in said[1:]] == [minute(0)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refusal"),
+    [
+        (["--from", "latest", "--group", "mine"], "--from reads outside any group: give it or --group, not both"),
+        (["--alert"], "--alert needs a channel: set STOCKPICK_ALERT_URLS"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(arguments: list[str], refusal: str) -> None:
+    said = CliRunner().invoke(leaders, arguments)
+    assert said.exit_code == 2
+    assert refusal in said.stderr
 
 
 @pytest.mark.parametrize("start", ["soon", "2026-11-23", "2026-11-23T10:30:00", "09:30"])

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 from signal import SIGKILL
@@ -21,7 +21,6 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from stockpick_assets.cli.leaders import leaders
 from stockpick_assets.core.clock import MarketClock
-from stockpick_assets.core.market_hours import MINUTE
 from stockpick_assets.core.messages import topic_name, topic_prefix
 from stockpick_assets.core.universe import NASDAQ_100
 from stockpick_assets.relay import Relay
@@ -30,7 +29,6 @@ from stockpick_assets.resources.topic_reader import TopicReader
 from stockpick_assets.settings import Settings
 from stockpick_assets.store import Store
 from stockpick_assets_tests.picks import TICKERS, live, minute, pick, picks, revise, table
-from stockpick_assets_tests.rows import SESSION
 
 _numbers = count(1)
 
@@ -267,31 +265,3 @@ def test_topics_that_are_made_while_it_reads_are_read_from_their_first_message(k
             while not texts and time.monotonic() < end:
                 texts += [text.decode() for text in reader.poll(0.2)]
             assert texts == [two.text]
-
-
-@pytest.fixture
-def replay(services: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """The services, for a market replayed from the session's open, whose tenth minute has just closed."""
-    began = datetime.now(UTC) - 10 * MINUTE
-    replayed = services.model_copy(update={"source": "yahoo", "replay_started_at": began, "replay_from": SESSION.open})
-    for name, value in replayed.environment().items():
-        monkeypatch.setenv(name, value)
-    return replayed
-
-
-def test_the_leaders_command_names_the_best_of_every_five_minutes(replay: Settings, tmp_path: Path) -> None:
-    store, kafka = Store(str(tmp_path), "yahoo", {}), Kafka(replay.kafka_bootstrap)
-    rows = [
-        pick(minute(index), ticker, rank, source="yahoo", p_profit=0.5 + (index == 3 and ticker == "NVDA") / 10)
-        for index in range(10)
-        for rank, ticker in enumerate(TICKERS, 1)
-    ]
-    store.append("picks", table(rows), {})
-    with closing(Relay("yahoo", TICKERS, replay.clock, kafka.outbox)) as sending:
-        sending.send_due(store, minute(10))
-    said = CliRunner().invoke(leaders, ["--from", "2026-11-20 09:35", "--json", "--once"])
-    assert said.exit_code == 0, said.output
-    [second] = [json.loads(line) for line in said.stdout.splitlines()]
-    assert (second["start"], second["messages"], len(second["best"])) == (minute(5).isoformat(), 15, 3)
-    text = CliRunner().invoke(leaders, ["--from", "earliest", "--count", "1"])
-    assert text.stdout.startswith("YAHOO 2026-11-20 09:30-09:34  NVDA   p_profit 60.0%  at 09:33  rank 3")
