@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.fs import DeltaStorageHandler
+from pyarrow.fs import FileSelector, FileType, PyFileSystem
 
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.schemas import TABLES
@@ -29,6 +31,13 @@ WRITER = WriterProperties(compression="ZSTD")
 # Of a commit that was refused. A live minute meets a compaction of its session every twenty minutes, at most.
 REPETITIONS = 5
 
+OBJECT = "object"
+_FILE = "__filename"  # as Arrow calls it
+# How many commits are looked at first, and then, and then all: each is an object that has to be fetched.
+_COMMITS_LOOKED_AT = (20, 400, None)
+
+# What delta-rs says of a version that the log has not, or has no more.
+_NOT_IN_LOG = re.compile("No files in log segment|LogSegment end version|No table metadata or protocol found")
 # Of an error of object_store: the arrow before each of its steps, what an S3 service says of itself, and what comes
 # before it, in one line, when rows could not be written or read.
 _STEP = re.compile(r"\s*(?:\x1b\[\d+m)?↳(?:\x1b\[0m)?\s*")
@@ -46,6 +55,21 @@ class CommitRefused(StoreError):
 
 class TableMissing(StoreError):
     """The table has not been written yet."""
+
+
+class VersionGone(StoreError):
+    """The table is there, and that version of it is not kept any more, or never was."""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What a table's log says of one of its versions. at: wall time. metadata: what was given with the commit, and what
+    delta-rs says of it.
+    """
+
+    version: int
+    at: datetime
+    metadata: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -96,17 +120,51 @@ class Store:
             return DeltaTable.is_deltatable(self.uri(name), dict(self.options))
 
     def open(self, name: str, version: int | None = None) -> DeltaTable:
-        """The Delta table. Raises TableMissing before its first commit, StoreError when the store does not answer."""
-        with self._errors(name, "open"):
+        """The Delta table. Raises TableMissing before its first commit, VersionGone where its log has not the version,
+        StoreError when the store does not answer.
+        """
+        with self._errors(name, "open", version):
             return DeltaTable(self.uri(name), version=version, storage_options=dict(self.options))
 
     def version(self, name: str) -> int:
         """The table's newest version. Raises TableMissing, StoreError."""
         return self.open(name).version()
 
-    def contents(self, name: str) -> Contents:
-        """What the table holds, as its log says. Raises TableMissing, StoreError."""
-        table = self.open(name)
+    def commits(self, name: str, version: int | None = None) -> Iterator[Commit]:
+        """The commits up to a version, newest first, as far back as the log goes. Raises TableMissing, StoreError."""
+        until = self.version(name) if version is None else version
+        for limit in _COMMITS_LOOKED_AT:
+            history = self._history(name, limit)
+            for entry in history:
+                if entry["version"] <= until:
+                    yield Commit(entry["version"], datetime.fromtimestamp(entry["timestamp"] / 1000, UTC), entry)
+                    until = entry["version"] - 1
+            if limit is None or len(history) < limit:
+                return
+
+    def _history(self, name: str, limit: int | None) -> list[dict[str, Any]]:
+        # delta-rs numbers the commits from the version that is open, and lists those that have come since too.
+        for _ in range(REPETITIONS):
+            table = self.open(name)
+            with self._errors(name, "read the log of"):
+                history = table.history(limit)
+            if self.version(name) == table.version():
+                return history
+        raise StoreError(
+            f"could not read the log of table {name} at {self.uri(name)}: it had a new commit each of {REPETITIONS} "
+            "times; try again"
+        )
+
+    def keys(self, folder: str) -> list[str]:
+        """What is below a folder beside the tables: keys relative to `uri("")`, ascending. Raises StoreError."""
+        with self._errors(folder, "list"):
+            handler: Any = DeltaStorageHandler(self.uri(""), dict(self.options))
+            below = PyFileSystem(handler).get_file_info(FileSelector(folder, allow_not_found=True, recursive=True))
+        return sorted(file.path for file in below if file.type is FileType.File)
+
+    def contents(self, name: str, version: int | None = None) -> Contents:
+        """What the table holds, as its log says. Raises VersionGone, TableMissing, StoreError."""
+        table = self.open(name, version)
         with self._errors(name, "read the log of"):
             actions = pa.table(table.get_add_actions(flatten=True))
         newest = pc.max(actions["max.minute"]).as_py() if "max.minute" in actions.column_names else None
@@ -135,14 +193,16 @@ class Store:
         version: int | None = None,
         as_of: datetime | None = None,
         every_version: bool = False,
+        located: bool = False,
     ) -> pa.Table:
         """Rows in key order, of all sessions, minutes and tickers between the given ends; an end left out is open.
 
         All ends are included but `before`, a session. Of a bar that was written several times the newest is returned,
         of a pick the published one, unless `every_version` is asked for. as_of: of bars, what was known at that market
-        time. The answer's schema metadata names the table and the version that was read.
-        Rows that are not there are missing from the answer; a table that is not there raises TableMissing, and a
-        read that fails raises StoreError.
+        time. located: with a last column OBJECT, the key of the file that the row stands in, relative to `uri("")`.
+        The answer's schema metadata names the table and the version that was read.
+        Rows that are not there are missing from the answer; a table that is not there raises TableMissing, a version
+        that is not kept VersionGone, and a read that fails StoreError.
         """
         schema = TABLES[name]
         ends = (
@@ -163,9 +223,12 @@ class Store:
         read: list[str] = list(dict.fromkeys([*wanted, *schema.key, *([newest] if newest else [])]))
         table = self.open(name, version)
         self._require(name, table)
-        with self._errors(name, "read"):
-            rows = table.to_pyarrow_table(columns=read, filters=filters or None)
-        rows = rows.cast(pa.schema([schema.columns.field(column) for column in read]))
+        with self._errors(name, "read", version):
+            found = table.to_pyarrow_table(columns=[*read, *([_FILE] if located else [])], filters=filters or None)
+        rows = found.select(read).cast(pa.schema([schema.columns.field(column) for column in read]))
+        if located:
+            rows = rows.append_column(OBJECT, pa.array([f"{name}/{file}" for file in found[_FILE].to_pylist()]))
+            wanted = [*wanted, OBJECT]
         rows = rows.sort_by([(column, "ascending") for column in (*schema.key, *([newest] if newest else []))])
         if newest:
             rows = last_of_each(rows, schema.key)
@@ -271,17 +334,27 @@ class Store:
                 "(STOCKPICK_S3_BUCKET, STOCKPICK_STORE_ROOT), or begin anew (`make clean`)"
             )
 
+    def _gone(self, name: str, version: int) -> VersionGone:
+        return VersionGone(
+            f"version {version} of table {name} at {self.uri(name)} is not kept any more; for how long one is, "
+            "STOCKPICK_KEEP_VERSIONS_DAYS says"
+        )
+
     @contextmanager
-    def _errors(self, name: str, doing: str) -> Iterator[None]:
+    def _errors(self, name: str, doing: str, version: int | None = None) -> Iterator[None]:
         try:
             yield
         except TableNotFoundError as error:
+            if version is not None and _NOT_IN_LOG.search(str(error)):
+                raise self._gone(name, version) from error
             raise TableMissing(
                 f"table {name} at {self.uri(name)} has not been written; materialize {self.source}/{name} first"
             ) from error
         except CommitFailedError as error:
             raise CommitRefused(f"could not {doing} table {name} at {self.uri(name)}: {_cause(error)}") from error
         except (DeltaError, OSError, pa.ArrowException) as error:
+            if version is not None and (isinstance(error, FileNotFoundError) or _NOT_IN_LOG.search(str(error))):
+                raise self._gone(name, version) from error
             advice = ""
             if isinstance(error, OSError) or str(error).startswith(_OF_ROWS):
                 advice = ". Is there room on the disk, and may this account use the folder?"

@@ -11,7 +11,7 @@ import pytest
 from deltalake import write_deltalake
 
 from stockpick_assets.core.schemas import RAW_PRICES
-from stockpick_assets.store import Store, StoreError, TableMissing, s3_options
+from stockpick_assets.store import OBJECT, Store, StoreError, TableMissing, VersionGone, s3_options
 from stockpick_assets_tests.picks import minute, pick, table
 from stockpick_assets_tests.rows import FETCHED_AT, SESSION, bars
 
@@ -70,6 +70,63 @@ def test_a_read_says_which_version_of_which_table_it_read(store: Store) -> None:
     store.append("raw_prices", bars(2), {})
     version = store.append("raw_prices", bars(2, close=3.0, fetched_at=datetime(2026, 11, 21, tzinfo=UTC)), {})
     assert store.read("raw_prices").schema.metadata == {b"table": b"raw_prices", b"version": str(version).encode()}
+
+
+def test_a_located_row_says_which_file_it_stands_in(store: Store) -> None:
+    for at in range(2):
+        store.append("raw_prices", bars(1, start=at, tickers=("AAPL", "MSFT")), {})
+    rows = store.read("raw_prices", columns=("minute",), located=True)
+    assert rows.column_names == ["minute", OBJECT]
+    first, again, *later = rows[OBJECT].to_pylist()
+    assert first == again
+    assert first not in later
+    assert Path(store.uri(first)).is_file()
+    assert store.read("raw_prices", first=SESSION.close, located=True).column_names[-1] == OBJECT
+
+
+def test_a_version_that_is_not_kept_is_told_from_a_store_that_fails(store: Store) -> None:
+    store.append("raw_prices", bars(1), {})
+    version = store.replace("raw_prices", bars(2), f"session = '{SESSION.date}'", {})
+    assert store.vacuum("raw_prices", timedelta(0)) == 1
+    with pytest.raises(VersionGone, match=r"version 1 of table raw_prices at .* is not kept any more"):
+        store.read("raw_prices", version=1)
+    with pytest.raises(VersionGone):
+        store.read("raw_prices", version=99)
+    assert store.read("raw_prices", version=version).num_rows == 2
+    Path(store.uri(store.read("raw_prices", located=True)[OBJECT][0].as_py())).unlink()
+    with pytest.raises(StoreError) as caught:
+        store.read("raw_prices")
+    assert not isinstance(caught.value, VersionGone)
+
+
+def test_a_version_that_the_log_does_not_reach_back_to_is_gone(store: Store) -> None:
+    for at in range(3):
+        store.append("raw_prices", bars(1, start=at), {"number": str(at)})
+    store.open("raw_prices").create_checkpoint()
+    for version in range(3):
+        (Path(store.uri("raw_prices")) / "_delta_log" / f"{version:020}.json").unlink()
+    with pytest.raises(VersionGone):
+        store.read("raw_prices", version=1)
+    assert list(store.commits("raw_prices", 1)) == []
+    assert [(commit.version, commit.metadata.get("number")) for commit in store.commits("raw_prices")] == [(3, "2")]
+
+
+def test_commits_are_told_from_a_version_on_backwards(store: Store) -> None:
+    for at in range(30):
+        store.append("raw_prices", bars(1), {"number": str(at)})
+    told = list(store.commits("raw_prices", 28))
+    assert [commit.version for commit in told] == list(range(28, -1, -1))
+    assert [commit.metadata.get("number") for commit in told] == [*map(str, range(27, -1, -1)), None]
+    assert sorted(told, key=lambda commit: commit.at, reverse=True) == told
+
+
+def test_the_keys_below_a_folder_are_relative_to_the_store(store: Store) -> None:
+    for name in ("b", "a/c"):
+        file = Path(store.uri("models")) / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("")
+    assert store.keys("models") == ["models/a/c", "models/b"]
+    assert store.keys("nothing") == []
 
 
 def test_of_several_versions_of_a_bar_the_newest_is_read_and_all_are_kept(store: Store) -> None:
