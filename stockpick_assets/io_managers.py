@@ -4,6 +4,7 @@ An asset's input says how far it reads (`Extent`); the IO manager turns that and
 It refuses to write rows that the run has no partition for, another schema than the declared one, or another source.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -111,6 +112,8 @@ class TableIOManager(dg.ConfigurableIOManager):
     now: dg.ResourceDependency[Now]
     live_job: str
     _since: float = PrivateAttr(default_factory=monotonic)  # the last commit of the run, or its beginning
+    # By step: the version of each table that it read.
+    _versions: dict[str, dict[str, int]] = PrivateAttr(default_factory=dict[str, dict[str, int]])
 
     def handle_output(self, context: dg.OutputContext, obj: pa.Table) -> None:
         """Commit the rows in place of those of the same partitions; bars are appended where they are new or differ,
@@ -122,7 +125,7 @@ class TableIOManager(dg.ConfigurableIOManager):
         keys = context.step_context.partition_key_range
         bounds = Bounds.of(keys)
         _check(obj, name, bounds, store.source)
-        metadata = commit_metadata(context.run_id, keys)
+        metadata = commit_metadata(context.run_id, keys, self._versions.get(context.step_context.step.key))
         if name == RAW_PRICES.name:
             version, added = append_new_versions(store, obj, bounds, metadata, self.now)
             context.add_output_metadata({"new versions": added})
@@ -157,11 +160,13 @@ class TableIOManager(dg.ConfigurableIOManager):
         name = context.asset_key.path[-1]
         bounds = Bounds.of(context.step_context.partition_key_range)
         try:
-            return read(self.tables.store(), name, extent, bounds)
+            rows = read(self.tables.store(), name, extent, bounds)
         except TableMissing:
             if declared.get("may_be_missing"):
                 return TABLES[name].empty()
             raise
+        self._versions.setdefault(context.step_context.step.key, {}).update(versions_read(rows))
+        return rows
 
 
 @dataclass(frozen=True)
@@ -262,9 +267,22 @@ def earlier(store: Store, name: str, session: Session, count: int, columns: Sequ
     return store.read_if_written(name, columns, from_session=first.date, before=session.date)
 
 
-def commit_metadata(run_id: str, keys: dg.PartitionKeyRange) -> Mapping[str, str]:
-    """What every commit says of itself: the lineage from a row back to the run that wrote it."""
-    return {"run_id": run_id, "partition_start": keys.start, "partition_end": keys.end, "code_version": __version__}
+def commit_metadata(
+    run_id: str, keys: dg.PartitionKeyRange, tables: Mapping[str, int] | None = None
+) -> Mapping[str, str]:
+    """What every commit says of itself: the lineage from a row back to the run that wrote it, and to what that read.
+
+    tables: the version of each table that was read; what was not there is not in it. None where no input was read by
+    an IO manager.
+    """
+    read = {} if tables is None else {"tables": json.dumps(tables)}
+    return {
+        "run_id": run_id,
+        "partition_start": keys.start,
+        "partition_end": keys.end,
+        "code_version": __version__,
+        **read,
+    }
 
 
 def _check(rows: pa.Table, name: str, bounds: Bounds, source: str) -> None:

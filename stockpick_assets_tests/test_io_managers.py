@@ -319,6 +319,28 @@ def test_a_commit_names_the_run_and_the_partitions_it_is_for(store: Store) -> No
     assert (commit["run_id"], commit["partition_start"]) == (result.dagster_run.run_id, key(0, "AAPL"))
 
 
+def test_a_commit_says_which_version_of_each_table_its_asset_read(store: Store) -> None:
+    @dg.asset(
+        key=["simulated", "features"],
+        partitions_def=WINDOW.ticker_minutes,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        ins={
+            "rows": dg.AssetIn(key=["simulated", "raw_prices"], metadata={EXTENT: Extent.SESSION_SO_FAR.value}),
+            "absent": dg.AssetIn(key=["simulated", "factors"], metadata={"may_be_missing": True}),
+        },
+    )
+    def asset(rows: pa.Table, absent: pa.Table) -> pa.Table:
+        store.append("raw_prices", bars(1, start=5), {})
+        return feature_rows(rows.num_rows + absent.num_rows, TICKERS, 1)
+
+    upstream = [writer(lambda: bars(1, tickers=TICKERS)), writer(lambda: bars(0), "factors")]
+    for _ in range(2):
+        materialize(store, [*upstream, asset], key(0, "AAPL"), key(0, "MSFT"), selection=[upstream[0].key, asset.key])
+    told = [commit.metadata.get("tables") for commit in store.commits("features")]
+    assert told == ['{"raw_prices": 2}', '{"raw_prices": 1}', None]
+    assert [commit.metadata.get("tables") for commit in store.commits("raw_prices")] == [None] * 4
+
+
 def test_a_range_of_two_sessions_reads_both(store: Store) -> None:
     start = f"{minute_label(WINDOW.sessions[0].last_minute)}|AAPL"
     store.append("raw_prices", bars(2), {})
