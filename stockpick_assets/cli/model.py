@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from stockpick_assets import __version__
 from stockpick_assets.champions import append
-from stockpick_assets.cli.columns import aligned
+from stockpick_assets.cli.columns import ABSENT, aligned, shown
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import last_session_begun, session_after
 from stockpick_assets.core.messages import one_line
@@ -25,7 +25,6 @@ from stockpick_assets.resources.now import wall_clock
 from stockpick_assets.settings import Settings
 from stockpick_assets.store import Store
 
-ABSENT = "-"
 SESSIONS_LISTED = 5
 LONGEST_REASON = 300
 NO_REASON = "no reason was given"
@@ -131,8 +130,8 @@ def show(which: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(_json(row | {"champion_sessions": sessions, "champion": _fields(decision)}))
         return
-    known = {name: _text(value) for name, value in row.items() if name not in ("source", "version", "session")}
-    lines = {"valid for": str(row["session"]), "champion of": _text(sessions)}
+    known = {name: shown(value) for name, value in row.items() if name not in ("source", "version", "session")}
+    lines = {"valid for": str(row["session"]), "champion of": shown(sessions)}
     if sessions:
         lines["why champion"] = one_line(decision.why, LONGEST_REASON)
     else:
@@ -183,7 +182,7 @@ def _row(registry: Registry, which: str | None) -> dict[str, Any]:
         wanted = registry.decision(session).choice
         raise StockpickError(
             f"{source}/return_model has no model for the session of {session}, whose champion is {wanted}; it holds "
-            f"models of {_text(registry.sessions)}, which `stockpick model list` shows"
+            f"models of {shown(registry.sessions)}, which `stockpick model list` shows"
         )
     return row
 
@@ -209,27 +208,10 @@ def _summary(row: Mapping[str, Any]) -> dict[str, Any]:
 def _cells(row: Mapping[str, Any], sessions: Sequence[date]) -> tuple[str, ...]:
     said = _summary(row)
     ics = [ABSENT if said[name] is None else f"{said[name]:+.4f}" for name in ("ic_obtainable", "ic_close")]
-    used = "" if not sessions else "champion" if sessions == [row["session"]] else f"champion of {_text(sessions)}"
+    used = "" if not sessions else "champion" if sessions == [row["session"]] else f"champion of {shown(sessions)}"
     abstains = f"abstains: {one_line(row['abstain'])}" if row["abstain"] else ""
     fitted = ABSENT if row["fitted_at"] is None else f"{row['fitted_at'].astimezone(UTC):%Y-%m-%d %H:%M}"
     return (str(row["session"]), row["kind"], row["version"], *ics, str(said["ic_sessions"]), fitted, used, abstains)
-
-
-def _text(value: object) -> str:
-    """A column's value for a person: of sessions their number, the first and the last."""
-    match value:
-        case None | []:
-            return ABSENT
-        case [date() as first, *_]:
-            return str(first) if len(value) == 1 else f"{len(value)} sessions, {first} to {value[-1]}"
-        case [*several]:
-            return ", ".join(map(_text, several))
-        case float():
-            return f"{value:.6g}"
-        case datetime():
-            return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-        case _:
-            return one_line(str(value), 400)
 
 
 def _mean(values: Sequence[float | None] | None) -> float | None:
