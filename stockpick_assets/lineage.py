@@ -376,8 +376,8 @@ def _parsed(source: str, wanted: str) -> tuple[datetime, str]:
         )
     if "/" in ticker:
         raise Untraceable(
-            f"{source}/alerts has no alert {shown}; its pick's message has the id "
-            f"{one_line(wanted.rpartition('/')[0], LONGEST_ID)}"
+            f"{source}/alerts has no alert {shown}; a message of its minute would have the id "
+            f"{one_line('/'.join(wanted.split('/')[:3]), LONGEST_ID)}"
         )
     return at, ticker
 

@@ -1,12 +1,10 @@
 """What a message is traced back to, in tables made by hand."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from stockpick_assets.core.alerts import Alert, alerts_table
 from stockpick_assets.lineage import Lineage, Step, Untraceable, trace
 from stockpick_assets.store import Store
 from stockpick_assets_tests.models import models
@@ -19,15 +17,16 @@ from stockpick_assets_tests.traced import (
     MINUTE,
     MINUTES,
     MODEL,
-    PRODUCED_AT,
     REVISED_AT,
     RUN,
     TRAINED_ON,
+    alerted,
     features,
     fill,
     metadata,
     predictions,
     sent,
+    steps,
     unsent,
 )
 
@@ -43,12 +42,6 @@ def store(tmp_path: Path) -> Store:
 
 def traced(store: Store, wanted: str = MESSAGE, version: int | None = None) -> Lineage:
     return trace(store, wanted, version, 100)
-
-
-def steps(step: Step) -> Iterator[Step]:
-    yield step
-    for before in step.came_from:
-        yield from steps(before)
 
 
 def by_name(lineage: Lineage) -> dict[str, Step]:
@@ -218,28 +211,14 @@ def test_of_several_messages_with_an_id_the_newest_is_traced_unless_another_is_a
         traced(store, version=3)
 
 
-def alert(**values: object) -> Alert:
-    told = {
-        "session": SESSION.date,
-        "minute": MINUTE,
-        "ticker": "AAPL",
-        "source": "simulated",
-        "id": f"{MESSAGE}/new_best",
-        "rule": "new_best",
-        "text": "SIMULATED: AAPL is the new best pick",
-        "created_at": PRODUCED_AT + timedelta(seconds=1),
-    }
-    return Alert(**{**told, **values})  # pyright: ignore[reportArgumentType]
-
-
 def test_an_alert_is_traced_to_the_message_that_was_the_newest_when_it_was_raised(store: Store) -> None:
-    store.append("alerts", alerts_table([alert()]), {})
+    store.append("alerts", alerted(), {})
     store.append("picks", sent(2, produced_at=REVISED_AT), metadata("again"))
     found = traced(store, f"{MESSAGE}/new_best")
     assert [step.name for step in steps(found.step)][:3] == ["alert", "pick", "prediction"]
     assert found.message is not None
     assert found.message["version"] == 1
-    assert (found.step.table, found.step.version, found.step.values["status"]) == ("alerts", 1, "pending")
+    assert (found.step.table, found.step.version, found.step.values["status"]) == ("alerts", 1, "sent")
     assert Path(store.uri(found.step.objects[0])).is_file()
 
 
@@ -253,7 +232,7 @@ def test_an_alert_is_traced_to_the_message_that_was_the_newest_when_it_was_raise
 def test_an_alert_that_stands_for_no_pick_is_shown_alone_and_says_so(
     store: Store, values: dict[str, object], why: str
 ) -> None:
-    store.append("alerts", alerts_table([alert(id="simulated/broker_away/1", **values)]), {})
+    store.append("alerts", alerted(id="simulated/broker_away/1", **values), {})
     found = traced(store, "simulated/broker_away/1")
     assert [step.name for step in steps(found.step)] == ["alert"]
     assert (found.message, found.message_versions) == (None, ())
@@ -266,7 +245,10 @@ def test_an_alert_that_stands_for_no_pick_is_shown_alone_and_says_so(
     [
         ("moon\x1b[2J", r"no alert moon\\x1b\[2J, and it is no id of a message; one is written source/minute/ticker"),
         ("yahoo/2026-11-20T14:35:00Z/AAPL", "of the source yahoo, and the settings have simulated; set STOCKPICK_SOUR"),
-        (f"{MESSAGE}/new_best", f"has no alert {MESSAGE}/new_best; its pick's message has the id {MESSAGE}$"),
+        (
+            f"{MESSAGE}/new_best",
+            f"has no alert {MESSAGE}/new_best; a message of its minute would have the id {MESSAGE}$",
+        ),
         ("simulated/2026-11-20T14:35:00Z/MOON", "no pick of MOON at 2026-11-20 09:35 New York that goes out"),
         ("simulated/2026-11-19T14:35:00Z/AAPL", "2026-11-19, it has 2026-11-20 to 2026-11-20; `stockpick backfill 20"),
         ("simulated/2026-11-20T13:35:00Z/AAPL", "2026-11-20 08:35 New York is outside the session"),

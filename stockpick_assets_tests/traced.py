@@ -3,7 +3,7 @@ message of AAPL at MINUTE, and FIT, which fitted its model before the session.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from stockpick_assets.core.market_hours import minute_label
-from stockpick_assets.core.schemas import FACTORS, FEATURE_ROWS, PICKS, PREDICTIONS, TRAINING_SET, TableSchema
+from stockpick_assets.core.schemas import ALERTS, FACTORS, FEATURE_ROWS, PICKS, PREDICTIONS, TRAINING_SET, TableSchema
+from stockpick_assets.lineage import Step
 from stockpick_assets.store import Store
 from stockpick_assets_tests.models import models
 from stockpick_assets_tests.picks import TICKERS, minute, pick, table
@@ -101,6 +102,26 @@ def unsent(ticker: str = "AAPL", **said: Any) -> pa.Table:
     """A pick of MINUTE that was made again and does not go out."""
     (row,) = table([pick(MINUTE, ticker, 2, **said)]).to_pylist()
     return _rows(PICKS, [{**row, "published": False, "message_version": None, "message": None}])
+
+
+def alerted(**values: Any) -> pa.Table:
+    """An alert of the message, raised a second after that. values: of its columns, in place of others."""
+    alert = {
+        **_key("AAPL"),
+        "id": f"{MESSAGE}/new_best",
+        "rule": "new_best",
+        "text": "SIMULATED: AAPL is the new best pick",
+        "status": "sent",
+        "created_at": PRODUCED_AT + timedelta(seconds=1),
+    }
+    return _rows(ALERTS, [{**alert, **values}])
+
+
+def steps(step: Step) -> Iterator[Step]:
+    """The step and all that it came from, as they are printed."""
+    yield step
+    for before in step.came_from:
+        yield from steps(before)
 
 
 def _key(ticker: str) -> dict[str, Any]:

@@ -10,12 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from stockpick_assets.cli.lineage import lineage
-from stockpick_assets.core.alerts import Alert, alerts_table
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.store import Store
 from stockpick_assets_tests.cli.test_commands import stockpick
 from stockpick_assets_tests.rows import SESSION
-from stockpick_assets_tests.traced import FOLDER, MESSAGE, MINUTE, MODEL, PRODUCED_AT, RUN, fill, metadata, sent
+from stockpick_assets_tests.traced import FOLDER, MESSAGE, MODEL, RUN, alerted, fill, metadata, sent
 
 Run = Callable[..., str]
 
@@ -111,8 +110,7 @@ HOSTILE = "\x1b[2J{ticker}\n<b>" + "x" * 10_000
 
 def test_hostile_text_is_printed_as_text(store: Store, run: Run) -> None:
     fill(store, ticker=HOSTILE, abstain=HOSTILE)
-    alert = Alert(SESSION.date, MINUTE, HOSTILE, "simulated", HOSTILE, "new_best", HOSTILE, PRODUCED_AT)
-    store.append("alerts", alerts_table([alert]), {})
+    store.append("alerts", alerted(ticker=HOSTILE, id=HOSTILE, text=HOSTILE), {})
     said = run(HOSTILE)
     assert "\x1b" not in said
     assert max(map(len, said.splitlines())) < 600
