@@ -8,6 +8,7 @@ transaction is made (resources/kafka.py).
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from threading import Lock
 from typing import Any, NamedTuple, Protocol, Self
 
 import pyarrow as pa
@@ -125,6 +126,9 @@ class Relay:
         self._outlet: Outlet | None = None
         self._looked: tuple[int, datetime] | None = None  # at which version, up to which minute, in vain
         self._nothing = ""
+        # A tick goes on in the code server when its daemon was killed, and two daemons ask one code server: an outlet
+        # fences other connections, and not another thread that read its position before it moved.
+        self._one_at_a_time = Lock()
 
     def send_due(self, store: Store, now: datetime) -> Relayed:
         """Send the oldest minutes due at market time `now`, at most MESSAGES_AT_ONCE messages, and every correction
@@ -132,18 +136,19 @@ class Relay:
 
         A minute is due when picks has a row of every ticker for it and nothing later was sent. A correction is due
         when the message that it takes the place of was sent, or is sent with it, and the horizon is open. Raises
-        BrokerError and StoreError; what was due then stays due.
+        BrokerError and StoreError; what was due then stays due. A second call waits until the first has ended.
         """
-        try:
-            if self._outlet is None:
-                self._outlet = self._connect(f"{TOPIC_PREFIX}.relay.{self._source}")
-                self._looked = None
-                # Now, and not with a session's first messages, which would wait for it.
-                self._outlet.prepare(list(self._topics.values()))
-            return self._send_due(self._outlet, store, now)
-        except Exception:
-            self.close()
-            raise
+        with self._one_at_a_time:
+            try:
+                if self._outlet is None:
+                    self._outlet = self._connect(f"{TOPIC_PREFIX}.relay.{self._source}")
+                    self._looked = None
+                    # Now, and not with a session's first messages, which would wait for it.
+                    self._outlet.prepare(list(self._topics.values()))
+                return self._send_due(self._outlet, store, now)
+            except Exception:
+                self.close()
+                raise
 
     def close(self) -> None:
         """Give up the connection."""

@@ -2,9 +2,12 @@
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 from typing import Any, NamedTuple
 
 import pytest
@@ -14,9 +17,9 @@ from hypothesis import strategies as st
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.market_hours import MINUTE, session_after
 from stockpick_assets.relay import MESSAGES_AT_ONCE, Relay, complete_minutes
-from stockpick_assets.resources.kafka import BrokerError, OutboxTaken, Position
+from stockpick_assets.resources.kafka import BrokerError, OutboxTaken, Outgoing, Position
 from stockpick_assets.store import Store, StoreError
-from stockpick_assets_tests.fake_outbox import FakeBroker
+from stockpick_assets_tests.fake_outbox import FakeBroker, FakeOutbox
 from stockpick_assets_tests.picks import TICKERS, commit_again, live, minute, pick, picks, revise, table
 from stockpick_assets_tests.rows import SESSION
 
@@ -187,6 +190,26 @@ def test_of_two_relays_the_one_that_was_overtaken_goes_on_from_what_was_committe
         first.send_due(store, minute(3))
     first.send_due(store, minute(4))
     assert sent(broker) == every(0, 3)
+
+
+def test_of_two_calls_at_one_time_the_second_begins_where_the_first_has_come_to(store: Store) -> None:
+    """The barrier lets two pass that send at one time; alone in it, a call goes on after a moment."""
+    store.append("picks", picks(2), {})
+    broker, together = FakeBroker(), Barrier(2, timeout=0.5)
+    shared = relay(broker)
+    shared.send_due(store, minute(1))
+
+    class Slow(FakeOutbox):
+        def send(self, messages: Sequence[Outgoing], position: Position) -> None:
+            with suppress(BrokenBarrierError):
+                together.wait()
+            super().send(messages, position)
+
+    shared._outlet = Slow(broker, "stockpick.relay.simulated", broker.opened)
+    with ThreadPoolExecutor(2) as threads:
+        done = list(threads.map(lambda now: shared.send_due(store, now).messages, [minute(2)] * 2))
+    assert sent(broker) == every(0, 1)
+    assert sorted(done) == [0, len(TICKERS)]
 
 
 def test_a_store_that_cannot_be_read_is_an_error_and_not_an_empty_table(tmp_path: Path, store: Store) -> None:
