@@ -21,6 +21,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from stockpick_assets.cli.leaders import leaders
 from stockpick_assets.core.clock import MarketClock
+from stockpick_assets.core.market_hours import MINUTE
 from stockpick_assets.core.messages import topic_name, topic_prefix
 from stockpick_assets.core.universe import NASDAQ_100
 from stockpick_assets.relay import Relay
