@@ -8,6 +8,7 @@ transaction is made (resources/kafka.py).
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -23,8 +24,11 @@ from stockpick_assets.core.schemas import PICKS
 from stockpick_assets.resources.kafka import Outgoing, Position
 from stockpick_assets.store import Store, TableMissing
 
-MESSAGES_AT_ONCE = 3000
+# Of a session of 39,000 messages a transaction of 3,000 takes 1.7 times as long as a producer without any, one of 9,000
+# 1.3 times.
+MESSAGES_AT_ONCE = 9000
 KEY = ("minute", "ticker", "message_version")
+Read = Callable[..., pa.Table]  # of every version of picks, as `Store.read`
 
 
 class Outlet(Protocol):
@@ -163,16 +167,17 @@ class Relay:
             # Committed at once: a broker that is away later in the day must not move the start.
             outlet.send([], sent.position())
         try:
-            version = store.version(PICKS.name)
+            table = store.open(PICKS.name)
         except TableMissing:
             first = minute_label(sent.minute)
             nothing = f"There are no picks yet; the first to be sent are of {first} New York."
             return Relayed(sent.minute, nothing=nothing)
         newest = now - MINUTE
-        looked = version, newest.replace(second=0, microsecond=0)
+        looked = table.version(), newest.replace(second=0, microsecond=0)
         if looked == self._looked:
             return Relayed(sent.minute, nothing=self._nothing)
-        keys = self._keys(store, version, min(sent.minute, _oldest_open(now)), newest)
+        read = partial(store.read, PICKS.name, opened=table, every_version=True)
+        keys = self._keys(read, min(sent.minute, _oldest_open(now)), newest)
         firsts = keys.filter(pc.and_(_from(keys, sent.minute), _firsts(keys)))
         minutes = complete_minutes(firsts, list(self._topics))[: max(1, MESSAGES_AT_ONCE // len(self._topics))]
         until = minutes[-1] + MINUTE if minutes else sent.minute
@@ -180,22 +185,13 @@ class Relay:
         if not minutes and not corrections:
             self._looked, self._nothing = looked, self._waiting(firsts, sent.minute, newest)
             return Relayed(sent.minute, nothing=self._nothing)
-        messages = self._messages(store, version, set(minutes), corrections)
-        outlet.send(messages, Reached(until, version, self._replay).position())
+        messages = self._messages(read, set(minutes), corrections)
+        outlet.send(messages, Reached(until, table.version(), self._replay).position())
         return Relayed(until, tuple(minutes), len(messages) - len(corrections), len(corrections))
 
-    def _keys(self, store: Store, version: int | None, first: datetime, last: datetime) -> pa.Table:
+    def _keys(self, read: Read, first: datetime, last: datetime) -> pa.Table:
         """KEY of every version that has a message, of the minutes from first to last."""
-        session = new_york_date(first)
-        rows = store.read(
-            PICKS.name,
-            from_session=session,
-            first=first,
-            last=last,
-            columns=KEY,
-            version=version,
-            every_version=True,
-        )
+        rows = read(from_session=new_york_date(first), first=first, last=last, columns=KEY)
         said: Any = pc.is_valid(rows["message_version"])
         return rows.filter(pc.and_(said, _among(rows["ticker"], list(self._topics))))
 
@@ -205,23 +201,17 @@ class Relay:
         due = {key for key in corrections if key[0] < until and horizon_end(key[0]) > now}
         begun = [minute for minute, *_ in due if minute < sent.minute]
         if begun and sent.version is not None:
-            before = self._keys(store, sent.version, min(begun), max(begun))
+            read = partial(store.read, PICKS.name, version=sent.version, every_version=True)
+            before = self._keys(read, min(begun), max(begun))
             due -= {key for key in _tuples(before) if key[0] < sent.minute}
         return due
 
-    def _messages(self, store: Store, version: int, minutes: set[datetime], corrections: set[Any]) -> list[Outgoing]:
+    def _messages(self, read: Read, minutes: set[datetime], corrections: set[Any]) -> list[Outgoing]:
         """The first messages of the minutes and the corrections, by minute, a correction after what it corrects."""
         every = {*minutes, *(minute for minute, *_ in corrections)}
         first, last = min(every), max(every)
-        rows = store.read(
-            PICKS.name,
-            from_session=new_york_date(first),
-            first=first,
-            last=last,
-            columns=(*KEY, "message"),
-            version=version,
-            every_version=True,
-        ).sort_by([(column, "ascending") for column in KEY])
+        rows = read(from_session=new_york_date(first), first=first, last=last, columns=(*KEY, "message"))
+        rows = rows.sort_by([(column, "ascending") for column in KEY])
         messages: list[Any] = rows["message"].to_pylist()
         return [
             Outgoing(self._topics[key[1]], key[1], message)

@@ -191,6 +191,7 @@ class Store:
         to_ticker: str | None = None,
         columns: Sequence[str] = (),
         version: int | None = None,
+        opened: DeltaTable | None = None,
         as_of: datetime | None = None,
         every_version: bool = False,
         located: bool = False,
@@ -200,7 +201,8 @@ class Store:
         All ends are included but `before`, a session. Of a bar that was written several times the newest is returned,
         of a pick the published one, unless `every_version` is asked for. as_of: of bars, what was known at that market
         time. located: with a last column OBJECT, the key of the file that the row stands in, relative to `uri("")`.
-        The answer's schema metadata names the table and the version that was read.
+        opened: the table, of which several reads then see one version. The answer's schema metadata names the table and
+        the version that was read.
         Rows that are not there are missing from the answer; a table that is not there raises TableMissing, a version
         that is not kept VersionGone, and a read that fails StoreError.
         """
@@ -221,7 +223,7 @@ class Store:
         newest = "fetched_at" if "fetched_at" in schema.columns.names and not every_version else None
         wanted = list(columns) or schema.columns.names
         read: list[str] = list(dict.fromkeys([*wanted, *schema.key, *([newest] if newest else [])]))
-        table = self.open(name, version)
+        table = opened or self.open(name, version)
         self._require(name, table)
         with self._errors(name, "read", version):
             found = table.to_pyarrow_table(columns=[*read, *([_FILE] if located else [])], filters=filters or None)

@@ -166,6 +166,10 @@ class Outbox:
             request_timeout_ms=10000,
             delivery_timeout_ms=20000,
             max_block_ms=10000,
+            # A transaction ends with a flush, which waits for nothing: until then whole batches are filled, or two
+            # threads share the interpreter to send a few messages each.
+            linger_ms=1000,
+            batch_size=65536,
             metrics_enabled=False,
         )
         # Before the position is read: this is what ends the transaction of an earlier process.

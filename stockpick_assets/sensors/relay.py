@@ -20,7 +20,7 @@ BEGIN_WITHIN = timedelta(seconds=30)
 # From one tick to the next it is 5 s and what Dagster does between them.
 SECONDS_BEFORE_CLOSE = 10.0
 SECONDS_AFTER_CLOSE = 60.0  # a minute that has not come by then may not come at all: ticks look for it
-SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_BETWEEN_LOOKS = 0.1
 
 
 def relay_sensor(flow: Flow) -> dg.SensorDefinition:

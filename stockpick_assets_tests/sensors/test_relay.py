@@ -68,7 +68,7 @@ def test_a_tick_says_why_it_sent_nothing(tmp_path: Path) -> None:
 
 
 def test_a_backlog_is_sent_in_several_transactions_of_one_tick(tmp_path: Path) -> None:
-    tickers = [f"T{index}" for index in range(MESSAGES_AT_ONCE // 100)]
+    tickers = [f"T{index}" for index in range(MESSAGES_AT_ONCE // 250)]
     broker = FakeBroker()
     relay = Relay("simulated", tickers, at(minute(0)).clock, broker.connect)
     tick(tmp_path, broker, minute(1), relay)
