@@ -33,6 +33,7 @@ from stockpick_assets.assets.scores import scores
 from stockpick_assets.assets.training_set import training_set
 from stockpick_assets.assets.universe import universe as universe_asset
 from stockpick_assets.core.links import Links
+from stockpick_assets.core.rules import rules_from
 from stockpick_assets.fine_partitions.loading import decided_at_load
 from stockpick_assets.io_managers import ModelIOManager, TableIOManager
 from stockpick_assets.jobs import LIVE, jobs
@@ -42,6 +43,7 @@ from stockpick_assets.resources.kafka import Kafka, NewTopic
 from stockpick_assets.resources.market_data import MarketData
 from stockpick_assets.resources.notifier import Notifier
 from stockpick_assets.resources.now import Now, wall_clock
+from stockpick_assets.resources.relay_position import RelayPosition
 from stockpick_assets.resources.sources import market_data, universe
 from stockpick_assets.resources.spark import RunSpark
 from stockpick_assets.resources.tables import Tables
@@ -89,7 +91,7 @@ def build_definitions(settings: Settings, wall: datetime, **overrides: Any) -> d
             sweep_sensor(flow),
             recompute_sensor(flow, every_job),
             relay_sensor(flow),
-            alerts_sensor(flow, settings.alert_threshold),
+            alerts_sensor(flow, rules_from(settings.alert_rules)),
             retention_sensor(flow, timedelta(days=settings.keep_runs_days)),
             upkeep_sensor(flow, timedelta(days=settings.keep_versions_days)),
             window_sensor(flow, partial(window, settings, source)),
@@ -137,6 +139,7 @@ def resources(settings: Settings, source: MarketData, flow: Flow) -> dict[str, A
         "tables": tables,
         "pyspark": pyspark,
         "relay": Relay(flow.source, flow.window.tickers, settings.clock, kafka.outbox),
+        "relay_position": RelayPosition(kafka, flow.source),
         "code_server": CodeServer(settings.dagster_code_server),
         "notifier": Notifier(settings.alert_urls.get_secret_value()),
         "io_manager": TableIOManager(tables=tables, now=now, live_job=LIVE),

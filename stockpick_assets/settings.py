@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.closings import Closing, parse_closings
 from stockpick_assets.core.errors import StockpickError
+from stockpick_assets.core.rules import rules_from
 from stockpick_assets.core.schemas import DEFAULT_KINDS, KINDS
 from stockpick_assets.core.universe import checked_tickers
 
@@ -105,7 +106,7 @@ class Settings(BaseSettings):
     )
     cost_bp: float = Field(2.0, ge=0, description="stated cost of a round trip, in basis points")
     alert_urls: SecretStr = Field(SecretStr(""), description="Apprise addresses, separated by blanks")
-    alert_threshold: float = Field(0.52, gt=0, lt=1, description="p_profit from which a new best pick is an alert")
+    alert_rules: str = Field("", description="numbers of the rules of alerts, comma-separated: new_best=0.55, move=off")
 
     @classmethod
     def load(cls, **overrides: Any) -> "Settings":
@@ -152,6 +153,12 @@ class Settings(BaseSettings):
     @classmethod
     def _parse_closings(cls, value: object) -> object:
         return parse_closings(value) if isinstance(value, str) else value
+
+    @field_validator("alert_rules")
+    @classmethod
+    def _are_rules(cls, value: str) -> str:
+        rules_from(value)
+        return value
 
     @field_validator("store_root")
     @classmethod

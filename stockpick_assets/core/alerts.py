@@ -1,10 +1,11 @@
-"""Which picks are worth an alert, what it says, and what becomes of it.
+"""The life of an alert, as a row of the table `alerts`: pending, then sent, failed, expired or suppressed.
 
-Pure: rules over picks, and the life of an alert as a row of the table `alerts`. What does not belong here: reading the
-tables (sensors/alerts.py), or the channels an alert goes to (resources/notifier.py).
+Pure. What does not belong here: what is worth an alert (rules.py), what it says (alert_texts.py), the channels it goes
+to (resources/notifier.py), or reading and writing the table (sensors/alerts.py).
 """
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -12,30 +13,26 @@ from typing import Any
 
 import pyarrow as pa
 
-from stockpick_assets.core.labels import BASIS_POINTS
-from stockpick_assets.core.links import LinkError, Links
-from stockpick_assets.core.market_hours import MINUTE, minute_label
-from stockpick_assets.core.messages import message_id, one_line
+from stockpick_assets.core.alert_texts import alert_text, label
+from stockpick_assets.core.links import Links
+from stockpick_assets.core.market_hours import minute_label, new_york_date
+from stockpick_assets.core.messages import message_id
+from stockpick_assets.core.observations import EVERY_TICKER
+from stockpick_assets.core.rules import Judged, Subject
 from stockpick_assets.core.schemas import ALERTS
 
-NEW_BEST = "new_best"
-# The forecast of a minute ends five minutes after it, with a bar that closes a minute later.
-MATTERS_FOR = 6 * MINUTE
-MOST_ATTEMPTS = 3
-PICK_COLUMNS = (
-    "session",
-    "minute",
-    "ticker",
-    "source",
-    "rank",
-    "price",
-    "change_day",
-    "change_5m",
-    "p_profit",
-    "expected_excess_return",
-    "expected_obtainable_return",
-    "abstain",
-)
+# Wall time after the first attempt, the second and the third; there is no fifth.
+BACK_OFF = (timedelta(seconds=15), timedelta(seconds=60), timedelta(seconds=180))
+MOST_ATTEMPTS = len(BACK_OFF) + 1
+# More than so many that are due for one channel go out as one text.
+SINGLY = 3
+# Of all texts to one channel: Telegram takes 20 a minute for a group, Discord 30 and Slack 60 for a webhook.
+MOST_TEXTS = 6
+A_MINUTE = timedelta(minutes=1)
+# Discord takes 2,000 characters. A title has at most 120.
+LINES_OF_A_DIGEST = 12
+LONGEST_TITLE = 120
+NO_CHANNEL = "no channel is configured: set STOCKPICK_ALERT_URLS"
 
 
 class Status(StrEnum):
@@ -50,19 +47,27 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Alert:
-    """A row of the table `alerts`. created_at and sent_at are wall time; detail says why the status is what it is."""
+    """A row of the table `alerts`.
+
+    minute: of the pick, or in which it began. ticker: None of one that is about no single ticker. matters_until: market
+    time. accepted: labels of the channels that took it. attempts: to deliver it. detail: why the status is what it is.
+    created_at, due_at and sent_at are wall time; due_at: not to be tried again before.
+    """
 
     session: date
     minute: datetime
-    ticker: str
+    ticker: str | None
     source: str
     id: str
     rule: str
     text: str
     created_at: datetime
+    matters_until: datetime
     status: str = Status.PENDING
     detail: str | None = None
     attempts: int = 0
+    accepted: tuple[str, ...] = ()
+    due_at: datetime | None = None
     sent_at: datetime | None = None
 
     @property
@@ -75,70 +80,122 @@ class Alert:
         """The text after its first line."""
         return self.text.partition("\n")[2]
 
-    def expired(self, now: datetime) -> bool:
-        """Whether it is too old to matter at market time `now`: its forecast is over."""
-        return now > self.minute + MATTERS_FOR
+
+@dataclass(frozen=True)
+class Parcel:
+    """A text for one channel, and the ids of the alerts it tells."""
+
+    title: str
+    body: str
+    ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What one attempt came to: the channels that took the alert and those that did not, by their labels."""
+    """What one attempt to deliver an alert came to: the channels that took it and those that did not, by their labels.
+
+    digest: how many alerts the text had that told it, where that was more than one.
+    """
 
     accepted: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    digest: int = 0
 
 
-def new_best_picks(picks: pa.Table, after: datetime, threshold: float, links: Links, wall: datetime) -> list[Alert]:
-    """The rule `new_best`: the best pick is another ticker than before, and its p_profit at least `threshold`.
+def raised(judged: Judged, links: Links, wall: datetime) -> Alert:
+    """The alert that a judgement comes to, pending or suppressed. The same judgement makes the same id."""
+    seen, rule = judged.observation, judged.rule
+    about_one = rule.subject is Subject.PICKS and seen.about != EVERY_TICKER
+    return Alert(
+        session=new_york_date(seen.minute),
+        minute=seen.minute,
+        ticker=seen.about if about_one else None,
+        source=links.source,
+        id="/".join([message_id(links.source, seen.minute, seen.about), rule.name, *filter(None, [seen.event])]),
+        rule=rule.name,
+        text=alert_text(rule, seen, links),
+        created_at=wall,
+        matters_until=seen.at + rule.matters_for,
+        status=Status.SUPPRESSED if judged.suppressed else Status.PENDING,
+        detail=judged.suppressed,
+    )
 
-    picks: PICK_COLUMNS of whole minutes, key order. after: minutes up to this one were judged earlier and only say
-    which ticker was best before. Before means the session's newest minute that had a best pick; a session's first one
-    is new. A pick that abstains is an alert like any other and says so: where no edge is left after cost every minute
-    abstains, and whoever set the threshold would otherwise hear nothing and not know why.
+
+def parcels(due: Sequence[Alert], channel: str, links: Links) -> list[Parcel]:
+    """The texts that bring a channel the alerts it has not taken: one each, or of more than SINGLY one for all."""
+    wanted = [alert for alert in due if channel not in alert.accepted]
+    if len(wanted) <= SINGLY:
+        return [Parcel(alert.title, alert.body, (alert.id,)) for alert in wanted]
+    begins = label(links.source)
+    lines = [f"- {alert.title.removeprefix(begins)[:LONGEST_TITLE]}" for alert in wanted[:LINES_OF_A_DIGEST]]
+    more = len(wanted) - LINES_OF_A_DIGEST
+    lines += [f"and {more} more"] if more > 0 else []
+    return [Parcel(f"{begins}{len(wanted)} alerts", "\n".join([*lines, links.alerts()]), tuple(a.id for a in wanted))]
+
+
+def deliveries(texts: Mapping[str, Sequence[Parcel]], taken: Mapping[str, Sequence[bool]]) -> dict[str, Delivery]:
+    """What became of each alert, by its id, of texts that each channel was given and whether it took them.
+
+    What a channel was not given after one that it refused is in neither list.
     """
-    alerts: list[Alert] = []
-    before: dict[str, Any] | None = None
-    tickers: dict[datetime, int] = {}
-    rows: list[dict[str, Any]] = picks.select(list(PICK_COLUMNS)).to_pylist()
-    for row in rows:
-        tickers[row["minute"]] = tickers.get(row["minute"], 0) + 1
-    for row in rows:
-        if row["rank"] != 1:
-            continue
-        if before is not None and before["session"] != row["session"]:
-            before = None
-        new = before is None or before["ticker"] != row["ticker"]
-        likely = row["p_profit"] is not None and row["p_profit"] >= threshold
-        if new and likely and row["minute"] > after:
-            alerts.append(_new_best(row, before, tickers[row["minute"]], threshold, links, wall))
-        before = row
-    return alerts
+    found = defaultdict[str, Delivery](Delivery)
+    for channel, answers in taken.items():
+        for parcel, took in zip(texts[channel], answers, strict=False):
+            many = len(parcel.ids) if took and len(parcel.ids) > 1 else 0
+            for each in parcel.ids:
+                was = found[each]
+                found[each] = Delivery(
+                    (*was.accepted, channel) if took else was.accepted,
+                    was.refused if took else (*was.refused, channel),
+                    max(was.digest, many),
+                )
+    return dict(found)
 
 
-def settled(alert: Alert, delivery: Delivery, wall: datetime) -> Alert:
+def settled(alert: Alert, delivery: Delivery, channels: Sequence[str], wall: datetime) -> Alert:
     """The alert after an attempt to deliver it at `wall`.
 
-    One channel that took it is enough: asking again would send it twice there. With no channel at all it is
-    suppressed; when none took it, it stays pending for MOST_ATTEMPTS attempts and has then failed.
+    Sent once every channel took it. Those that did not are tried again, later each time; after MOST_ATTEMPTS it is sent
+    where one took it, and has failed where none did. Without any channel it is suppressed. What reached no channel
+    because of the limit a minute stays as it is.
     """
+    if not channels:
+        return replace(alert, status=Status.SUPPRESSED, detail=NO_CHANNEL)
     if not delivery.accepted and not delivery.refused:
-        return replace(alert, status=Status.SUPPRESSED, detail="no channel is configured: set STOCKPICK_ALERT_URLS")
-    refused = f"refused by {', '.join(delivery.refused)}" if delivery.refused else ""
+        return alert
     attempts = alert.attempts + 1
-    if delivery.accepted:
-        detail = f"accepted by {', '.join(delivery.accepted)}" + (f"; {refused}" if refused else "")
-        return replace(alert, status=Status.SENT, detail=detail, attempts=attempts, sent_at=wall)
-    status = Status.FAILED if attempts >= MOST_ATTEMPTS else Status.PENDING
-    return replace(alert, status=status, detail=f"{refused} at attempt {attempts}", attempts=attempts)
-
-
-def expire(alert: Alert, now: datetime) -> Alert:
-    """The alert, not delivered because market time is `now`."""
-    late = timedelta(seconds=int((now - alert.minute - MINUTE).total_seconds()))
-    earlier = f"; {alert.detail}" if alert.detail else ""
-    return replace(
-        alert, status=Status.EXPIRED, detail=f"{late} after its minute closed, its forecast is over{earlier}"
+    accepted = (*alert.accepted, *delivery.accepted)
+    said = [f"accepted by {', '.join(accepted)}" + (f", in a digest of {delivery.digest}" if delivery.digest else "")]
+    said = said if accepted else []
+    if delivery.refused:
+        said.append(f"refused by {', '.join(delivery.refused)} at attempt {attempts}")
+    made = replace(
+        alert,
+        attempts=attempts,
+        accepted=accepted,
+        detail="; ".join(said),
+        sent_at=alert.sent_at or (wall if accepted else None),
+        due_at=None,
     )
+    if all(channel in accepted for channel in channels):
+        return replace(made, status=Status.SENT)
+    if attempts >= MOST_ATTEMPTS:
+        return replace(made, status=Status.SENT if accepted else Status.FAILED)
+    return replace(made, due_at=wall + BACK_OFF[attempts - 1]) if delivery.refused else made
+
+
+def expired(alert: Alert, now: datetime) -> Alert | None:
+    """The alert, where it does not matter any more at market time `now`: expired, or sent if a channel took it."""
+    if now <= alert.matters_until:
+        return None
+    earlier = f"; {alert.detail}" if alert.detail else ""
+    said = f"too late to matter after {minute_label(alert.matters_until)} New York{earlier}"
+    return replace(alert, status=Status.SENT if alert.accepted else Status.EXPIRED, detail=said, due_at=None)
+
+
+def allowed(sent: Mapping[str, Sequence[datetime]], channel: str, wall: datetime) -> int:
+    """How many more texts a channel may be given at `wall`, when it was given some at these times before."""
+    return MOST_TEXTS - sum(wall - at < A_MINUTE for at in sent.get(channel, ()))
 
 
 def alerts_table(alerts: Iterable[Alert]) -> pa.Table:
@@ -148,51 +205,7 @@ def alerts_table(alerts: Iterable[Alert]) -> pa.Table:
 
 def alerts_from(rows: pa.Table) -> list[Alert]:
     """The alerts that rows of the table stand for."""
-    return [Alert(**row) for row in rows.select(ALERTS.columns.names).to_pylist()]
-
-
-def label(source: str) -> str:
-    """What every text says before it speaks of prices that are not the market's now; nothing for Yahoo's."""
-    return "" if source == "yahoo" else f"{source.upper()}: "
-
-
-def _new_best(
-    row: dict[str, Any], before: dict[str, Any] | None, tickers: int, threshold: float, links: Links, wall: datetime
-) -> Alert:
-    ticker, minute = one_line(row["ticker"]), row["minute"]
-    try:
-        link = links.ticker(row["ticker"], minute)
-    except LinkError as error:
-        link = f"no link: {error}"
-    numbers = [
-        f"probability of profit {row['p_profit']:.1%} (alerts begin at {threshold:.1%})",
-        *_said("expected obtainable return", row["expected_obtainable_return"], BASIS_POINTS, " bp before cost"),
-        *_said("expected excess return", row["expected_excess_return"], BASIS_POINTS, " bp"),
-        *([] if row["price"] is None else [f"price {row['price']:.2f}"]),
-        *_said("today", row["change_day"], 100, " %"),
-        *_said("last 5 minutes", row["change_5m"], 100, " %"),
-    ]
-    why = f"Ranked first of {tickers} tickers"
-    why += f", where {one_line(before['ticker'])} was before." if before else "."
-    return Alert(
-        session=row["session"],
-        minute=minute,
-        ticker=row["ticker"],
-        source=row["source"],
-        id=f"{message_id(row['source'], minute, row['ticker'])}/{NEW_BEST}",
-        rule=NEW_BEST,
-        text="\n".join(
-            [
-                f"{label(row['source'])}{ticker} is the new best pick of {minute_label(minute)} New York",
-                *([f"Not to be relied on: {one_line(row['abstain'], 200)}."] if row["abstain"] else []),
-                f"{'; '.join(numbers)}.",
-                why,
-                link,
-            ]
-        ),
-        created_at=wall,
-    )
-
-
-def _said(name: str, value: float | None, scale: float, unit: str) -> list[str]:
-    return [] if value is None else [f"{name} {value * scale:+.2f}{unit}"]
+    found: list[dict[str, Any]] = rows.select(ALERTS.columns.names).to_pylist()
+    for row in found:
+        row["accepted"] = tuple(row["accepted"])
+    return [Alert(**row) for row in found]

@@ -39,6 +39,10 @@ class Links:
         """The picks of the newest minute."""
         return f"{self.app_url}/"
 
+    def alerts(self) -> str:
+        """The newest alerts."""
+        return f"{self.app_url}/alerts"
+
     def ticker(self, ticker: str, minute: datetime | None = None) -> str:
         """A ticker's page, fixed at `minute` where one is given. Raises LinkError."""
         return f"{self.app_url}/ticker?{urlencode(ticker_parameters(ticker, minute))}"

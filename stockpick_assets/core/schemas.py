@@ -231,17 +231,20 @@ ALERTS = _table(
     "alerts",
     ("id",),
     session=pa.date32(),
-    minute=TIMESTAMP,
-    ticker=pa.string(),
+    minute=TIMESTAMP,  # of the pick, or in which it began
+    ticker=pa.string(),  # null of one that is about no single ticker
     source=pa.string(),
-    id=pa.string(),
+    id=pa.string(),  # source/minute/ticker/rule
     rule=pa.string(),
     text=pa.string(),
-    status=pa.string(),  # pending, sent, failed, expired, or suppressed: no channel is configured
-    detail=pa.string(),
+    status=pa.string(),  # pending, sent, failed, expired or suppressed
+    detail=pa.string(),  # why it is what it is
     attempts=pa.int32(),
+    accepted=pa.list_(pa.string()),  # the channels that took it
     created_at=TIMESTAMP,
+    due_at=TIMESTAMP,  # not to be tried again before
     sent_at=TIMESTAMP,
+    matters_until=TIMESTAMP,  # market time; the three above are wall time
 )
 
 TABLES: dict[str, TableSchema] = {

@@ -5,11 +5,12 @@ logged, shown or part of an error; a channel is known by its place in the settin
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from stockpick_assets.core.alerts import Delivery
+from stockpick_assets.core.alerts import Parcel
 
 
 class Notifier:
@@ -17,31 +18,49 @@ class Notifier:
 
     def __init__(self, urls: str) -> None:
         self._urls = urls.split()
-        self._channels: list[tuple[str, Any]] | None = None
+        self._opened: dict[str, Any] | None = None
 
-    def deliver(self, title: str, body: str) -> Delivery:
-        """Give the text to each channel, as plain text. A channel that does not answer takes 8 s and has refused."""
-        accepted: list[str] = []
-        refused: list[str] = []
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Their labels, in the order of the setting."""
         with _unlogged():
-            for label, channel in self._opened():
-                taken = len(channel) and channel.notify(body=body, title=title, body_format="text")
-                (accepted if taken else refused).append(label)
-        return Delivery(tuple(accepted), tuple(refused))
+            return tuple(self._open())
 
-    def _opened(self) -> list[tuple[str, Any]]:
-        if self._channels is None:
+    def deliver(self, texts: Mapping[str, Sequence[Parcel]]) -> dict[str, list[bool]]:
+        """Give each channel its texts in their order, as plain text; returns which of them it took.
+
+        A channel that does not answer has refused after 8 s. After the first that it refuses a channel is given no
+        more, and its list is shorter. All channels are served at one time.
+        """
+        if not texts:
+            return {}
+        with _unlogged(), ThreadPoolExecutor(len(texts)) as threads:
+            opened = self._open()
+            taken = threads.map(lambda label: _given(opened[label], texts[label]), texts)
+            return dict(zip(texts, taken, strict=True))
+
+    def _open(self) -> dict[str, Any]:
+        if self._opened is None:
             # Imported on first use: it takes 0.5 s, which a process without channels should not pay.
             import apprise
 
             asset = apprise.AppriseAsset(app_id="stockpick", interpret_escapes=False, interpret_emojis=False)
-            self._channels = []
+            self._opened = {}
             for place, url in enumerate(self._urls, start=1):
                 channel = apprise.Apprise(asset=asset)
                 channel.add(url)
                 service = next((str(server.service_name) for server in channel), "no address that Apprise knows")
-                self._channels.append((f"channel {place} ({service})", channel))
-        return self._channels
+                self._opened[f"channel {place} ({service})"] = channel
+        return self._opened
+
+
+def _given(channel: Any, texts: Sequence[Parcel]) -> list[bool]:
+    taken: list[bool] = []
+    for text in texts:
+        taken.append(bool(len(channel) and channel.notify(body=text.body, title=text.title, body_format="text")))
+        if not taken[-1]:
+            break
+    return taken
 
 
 @contextmanager

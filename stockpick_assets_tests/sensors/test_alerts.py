@@ -1,67 +1,49 @@
 """The alerts' sensor, with a webhook on this machine at the other end of a real Apprise."""
 
-import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
-from stockpick_assets.core.alerts import Status, alerts_from
+from stockpick_assets.core.alerts import BACK_OFF, MOST_ATTEMPTS, MOST_TEXTS, Parcel, Status, alerts_from
+from stockpick_assets.core.clock import MarketClock
+from stockpick_assets.core.rules import RULES
+from stockpick_assets.core.schemas import RAW_PRICES
+from stockpick_assets.resources.kafka import BrokerError
 from stockpick_assets.resources.notifier import Notifier
-from stockpick_assets.sensors.alerts import DELIVERIES_A_TICK, alerts_sensor
+from stockpick_assets.resources.now import Now
+from stockpick_assets.sensors.alerts import MOST_HELD, Tick, Watch, alerts_sensor
 from stockpick_assets.store import Store
-from stockpick_assets_tests.picks import minute, pick, table
+from stockpick_assets_tests.core.test_alert_texts import HOSTILE
+from stockpick_assets_tests.picks import TICKERS, minute, pick, table
+from stockpick_assets_tests.rows import SESSION
 from stockpick_assets_tests.sensors.flows import FLOW, at, tables
+from stockpick_assets_tests.webhook import SECRET, Webhook, listening
 
-SECRET = "hunter2hunter2"
-
-
-class Webhook(ThreadingHTTPServer):
-    """A channel: keeps what it is sent, and answers with `status`."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.status = 200
-        self.received: list[dict[str, Any]] = []
-
-    @property
-    def url(self) -> str:
-        """Its Apprise address, with a secret in it."""
-        return f"json://user:{SECRET}@127.0.0.1:{self.server_port}/{SECRET}"
+SECOND = timedelta(seconds=1)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: Webhook
+@dataclass
+class FakePosition:
+    """How far a relay that does not exist has come; away where `fails` says why."""
 
-    def do_POST(self) -> None:
-        """Take one notification."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.server.status == 200:
-            self.server.received.append(body)
-        self.send_response(self.server.status)
-        self.end_headers()
+    at: datetime | None = None
+    fails: str = ""
+    asked: int = 0
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Tests are quiet."""
-
-
-@contextmanager
-def listening() -> Iterator[Webhook]:
-    with Webhook() as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    def next_minute(self) -> datetime | None:
+        """As RelayPosition."""
+        self.asked += 1
+        if self.fails:
+            raise BrokerError(self.fails)
+        return self.at
 
 
 @pytest.fixture
@@ -72,33 +54,69 @@ def webhook() -> Iterator[Webhook]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return tables(tmp_path).store()
+    return tables(tmp_path / "tables").store()
 
 
 class Ticking:
-    """Ticks of one sensor, whose cursor goes from each to the next as the daemon hands it on."""
+    """Ticks of one sensor of some rules, whose cursor goes from each to the next as the daemon hands it on."""
 
-    def __init__(self, store: Store, *urls: str) -> None:
+    instance = dg.DagsterInstance.ephemeral()  # one for all: to make one takes 0.2 s
+
+    def __init__(self, store: Store, *urls: str, rules: tuple[str, ...] = ("new_best",)) -> None:
         self._store = store
-        self._notifier = Notifier(" ".join(urls))
+        self.notifier = Notifier(" ".join(urls))
+        self._rules = [rule for rule in RULES if rule.name in rules]
+        self.position = FakePosition(SESSION.close)
         self.cursor: str | None = None
 
-    def tick(self, market: datetime) -> str:
-        """Evaluate the sensor at market time `market`; returns what a person reads of it."""
-        with dg.DagsterInstance.ephemeral() as instance:
-            resources = {"tables": tables(Path(self._store.root)), "now": at(market), "notifier": self._notifier}
-            with dg.build_sensor_context(instance=instance, cursor=self.cursor, resources=resources) as context:
-                said = alerts_sensor(FLOW, 0.5).evaluate_tick(context)
-        self.cursor = said.cursor
-        return said.skip_message or ""
+    def remembers(self, market: datetime, **values: Any) -> None:
+        """Change what the sensor remembers at that market time."""
+        watch = Watch.resumed(self.cursor, market, at(market).wall())
+        self.cursor = replace(watch, **values).cursor()
+
+    def tick(self, market: datetime | Now) -> str:
+        """One tick at market time `market`; returns what a person reads of it."""
+        now = market if isinstance(market, Now) else at(market)
+        tick = Tick(FLOW, self._rules, self._store, self.instance, self.notifier, self.position, now)
+        watch, said = tick.done(self.cursor)
+        self.cursor = watch.cursor()
+        return said
+
+    def ticks(self, first: datetime, last: datetime, every: timedelta) -> None:
+        """Tick from one market time to another."""
+        while first <= last:
+            self.tick(first)
+            first += every
 
 
-def best(store: Store, index: int, ticker: str) -> None:
-    store.append("picks", table([pick(minute(index), ticker, 1), pick(minute(index), "TSLA", 2)]), {})
+def best(store: Store, index: int, ticker: str, **values: float) -> None:
+    others = [pick(minute(index), other) for other in TICKERS if other != ticker]
+    store.append("picks", table([pick(minute(index), ticker, 1, **values), *others]), {})
 
 
-def statuses(store: Store) -> list[tuple[str, str]]:
+def statuses(store: Store) -> list[tuple[str | None, str]]:
     return [(alert.ticker, alert.status) for alert in sorted(alerts_from(store.read("alerts")), key=lambda a: a.minute)]
+
+
+def titles(webhook: Webhook) -> list[str]:
+    return [received["title"].removeprefix("SIMULATED: ") for received in webhook.received]
+
+
+def gone(store: Store) -> None:
+    """Take the store away: the logs of its tables are no logs."""
+    for name in ("picks", "alerts"):
+        log = Path(store.uri(name)) / "_delta_log"
+        log.rename(log.with_name("log"))
+        log.mkdir()
+        (log / f"{0:020}.json").write_text("no log", encoding="utf-8")
+
+
+def back(store: Store) -> None:
+    """Bring it back as it was."""
+    for name in ("picks", "alerts"):
+        log = Path(store.uri(name)) / "_delta_log"
+        shutil.rmtree(log)
+        log.with_name("log").rename(log)
 
 
 def test_a_new_best_pick_arrives_once_as_plain_text(store: Store, webhook: Webhook) -> None:
@@ -108,11 +126,29 @@ def test_a_new_best_pick_arrives_once_as_plain_text(store: Store, webhook: Webho
     assert ticking.tick(minute(2)) == "Judged picks up to 2026-11-20 09:30 New York: 0 new alerts."
     [received] = webhook.received
     assert received["title"] == "SIMULATED: NVDA is the new best pick of 2026-11-20 09:30 New York"
-    assert "Ranked first of 2 tickers." in received["message"]
+    assert "Ranked first of 3 tickers." in received["message"]
     assert "http://127.0.0.1:8501/ticker?ticker=NVDA&minute=2026-11-20T09%3A30" in received["message"]
     [alert] = alerts_from(store.read("alerts"))
     assert (alert.status, alert.attempts, alert.detail) == (Status.SENT, 1, "accepted by channel 1 (JSON)")
     assert alert.sent_at == at(minute(1)).wall()
+
+
+def test_the_sensor_says_what_a_tick_did_and_keeps_its_cursor(store: Store, webhook: Webhook) -> None:
+    best(store, 0, "NVDA")
+    resources = {
+        "tables": tables(Path(store.root)),
+        "now": at(minute(1)),
+        "notifier": Notifier(webhook.url),
+        "relay_position": FakePosition(minute(1)),
+    }
+    with (
+        dg.DagsterInstance.ephemeral() as instance,
+        dg.build_sensor_context(instance=instance, resources=resources) as context,
+    ):
+        said = alerts_sensor(FLOW, RULES).evaluate_tick(context)
+    assert said.skip_message == "Judged picks up to 2026-11-20 09:30 New York: 2 new alerts (sent: 2)."
+    watch = Watch.resumed(said.cursor, minute(1), at(minute(1)).wall())
+    assert (watch.judged, set(watch.memory)) == (minute(0), {"new_best NVDA", "quality all"})
 
 
 def test_the_same_best_pick_is_not_sent_again_in_the_next_minute(store: Store, webhook: Webhook) -> None:
@@ -120,29 +156,45 @@ def test_the_same_best_pick_is_not_sent_again_in_the_next_minute(store: Store, w
     for index, ticker in enumerate(["NVDA", "NVDA", "AMD"]):
         best(store, index, ticker)
         ticking.tick(minute(index + 1))
-    assert [received["title"].split()[1] for received in webhook.received] == ["NVDA", "AMD"]
+    assert [title.split()[0] for title in titles(webhook)] == ["NVDA", "AMD"]
 
 
-def test_a_sensor_that_lost_its_cursor_does_not_repeat_an_alert(store: Store, webhook: Webhook) -> None:
+def test_an_alert_within_the_cooldown_is_a_row_that_says_why_and_goes_nowhere(store: Store, webhook: Webhook) -> None:
+    ticking = Ticking(store, webhook.url)
+    for index, ticker in enumerate(["NVDA", "AMD", "NVDA"]):
+        best(store, index, ticker)
+        said = ticking.tick(minute(index + 1))
+    assert said.endswith("0 new alerts, 1 suppressed.")
+    assert statuses(store) == [("NVDA", "sent"), ("AMD", "sent"), ("NVDA", "suppressed")]
+    assert len(webhook.received) == 2
+
+
+@pytest.mark.parametrize("cursor", [None, "2026-11-20T14:31:00+00:00"])
+def test_a_sensor_that_lost_its_cursor_does_not_repeat_an_alert(
+    store: Store, webhook: Webhook, cursor: str | None
+) -> None:
     best(store, 0, "AMD")
     best(store, 1, "NVDA")
     Ticking(store, webhook.url).tick(minute(2))
-    Ticking(store, webhook.url).tick(minute(2))
+    again = Ticking(store, webhook.url)
+    again.cursor = cursor
+    again.tick(minute(2))
     assert statuses(store) == [("AMD", "sent"), ("NVDA", "sent")]
     assert len(webhook.received) == 2
 
 
-def test_an_alert_that_was_written_but_not_delivered_is_delivered_by_the_next_tick(
+def test_an_alert_that_was_written_but_not_delivered_is_delivered_once_its_time_has_come(
     store: Store, webhook: Webhook
 ) -> None:
     best(store, 0, "NVDA")
-    with listening() as gone:
-        url = gone.url
+    with listening() as server:
+        url = server.url
     ticking = Ticking(store, url)
     assert ticking.tick(minute(1)).endswith("1 new alerts (pending: 1).")
     restarted = Ticking(store, webhook.url)
     restarted.cursor = ticking.cursor
-    assert restarted.tick(minute(2)).endswith("0 new alerts (sent: 1).")
+    assert restarted.tick(minute(1) + BACK_OFF[0] - SECOND).endswith("0 new alerts.")
+    assert restarted.tick(minute(1) + BACK_OFF[0]).endswith("0 new alerts (sent: 1).")
     [alert] = alerts_from(store.read("alerts"))
     assert (alert.attempts, len(webhook.received)) == (2, 1)
 
@@ -150,19 +202,23 @@ def test_an_alert_that_was_written_but_not_delivered_is_delivered_by_the_next_ti
 def test_a_channel_that_keeps_refusing_is_given_up(store: Store, webhook: Webhook) -> None:
     webhook.status = 500
     best(store, 0, "NVDA")
-    ticking = Ticking(store, webhook.url)
-    for index in range(1, 5):
-        ticking.tick(minute(index))
+    Ticking(store, webhook.url).ticks(minute(1), minute(6), 5 * SECOND)
     [alert] = alerts_from(store.read("alerts"))
-    assert (alert.status, alert.attempts) == (Status.FAILED, 3)
-    assert alert.detail == "refused by channel 1 (JSON) at attempt 3"
+    assert (alert.status, alert.attempts) == (Status.FAILED, MOST_ATTEMPTS)
+    assert alert.detail == f"refused by channel 1 (JSON) at attempt {MOST_ATTEMPTS}"
 
 
-def test_one_channel_that_takes_it_is_enough(store: Store, webhook: Webhook) -> None:
+def test_of_two_channels_only_the_one_that_refused_is_tried_again(store: Store, webhook: Webhook) -> None:
     best(store, 0, "NVDA")
-    Ticking(store, "nonsense://x", webhook.url).tick(minute(1))
+    with listening() as other:
+        other.status = 500
+        ticking = Ticking(store, other.url, webhook.url)
+        ticking.tick(minute(1))
+        other.status = 200
+        ticking.tick(minute(1) + BACK_OFF[0])
+        assert (len(webhook.received), len(other.received)) == (1, 1)
     [alert] = alerts_from(store.read("alerts"))
-    assert alert.detail == ("accepted by channel 2 (JSON); refused by channel 1 (no address that Apprise knows)")
+    assert alert.detail == "accepted by channel 2 (JSON), channel 1 (JSON)"
 
 
 def test_without_a_channel_alerts_are_recorded_all_the_same(store: Store) -> None:
@@ -190,28 +246,200 @@ def test_backfilled_minutes_are_not_alerts_of_a_sensor_that_starts(store: Store,
     assert not store.exists("alerts")
 
 
-def test_a_tick_delivers_a_bounded_number_and_the_next_the_others(store: Store, webhook: Webhook) -> None:
-    for index, ticker in enumerate(["NVDA", "AMD"] * 3):
-        best(store, index, ticker)
+def test_many_alerts_of_one_tick_are_one_text(store: Store, webhook: Webhook) -> None:
+    rows = [pick(minute(0), f"T{place}", place + 1, p_profit=0.7) for place in range(20)]
+    store.append("picks", table(rows), {})
+    ticking = Ticking(store, webhook.url, rules=("new_best", "likely"))
+    assert ticking.tick(minute(1)).endswith("21 new alerts (sent: 21).")
+    [received] = webhook.received
+    assert received["title"] == "SIMULATED: 21 alerts"
+    assert "and 9 more" in received["message"]
+    details = {alert.detail for alert in alerts_from(store.read("alerts"))}
+    assert details == {"accepted by channel 1 (JSON), in a digest of 21"}
+
+
+def test_a_channel_that_has_had_its_texts_of_the_minute_gets_the_next_one_after_it(
+    store: Store, webhook: Webhook
+) -> None:
     ticking = Ticking(store, webhook.url)
-    ticking.tick(minute(6))
-    assert len(webhook.received) == DELIVERIES_A_TICK
-    ticking.tick(minute(6))
-    assert len(webhook.received) == len(statuses(store)) == 6
+    ticking.remembers(minute(1), sent={"channel 1 (JSON)": (at(minute(1)).wall(),) * MOST_TEXTS})
+    best(store, 0, "NVDA")
+    assert ticking.tick(minute(2) - SECOND).endswith("1 new alerts.")
+    assert ticking.tick(minute(2)).endswith("0 new alerts (sent: 1).")
+    assert len(webhook.received) == 1
 
 
 def test_a_minute_that_comes_late_is_judged_when_it_comes(store: Store, webhook: Webhook) -> None:
     ticking = Ticking(store, webhook.url)
     best(store, 0, "NVDA")
     ticking.tick(minute(1))
-    ticking.tick(minute(2) + timedelta(seconds=5))
+    ticking.tick(minute(2) + 5 * SECOND)
     best(store, 1, "AMD")
-    ticking.tick(minute(2) + timedelta(seconds=15))
-    assert [received["title"].split()[1] for received in webhook.received] == ["NVDA", "AMD"]
+    ticking.tick(minute(2) + 15 * SECOND)
+    assert [title.split()[0] for title in titles(webhook)] == ["NVDA", "AMD"]
 
 
 def test_without_any_picks_the_sensor_waits(store: Store) -> None:
-    assert Ticking(store).tick(minute(1)) == "There are no picks yet."
+    assert Ticking(store).tick(minute(1)) == "Judged picks up to 2026-11-20 09:24 New York: 0 new alerts."
+
+
+def test_a_replay_that_begins_again_is_judged_again_from_its_beginning(store: Store, webhook: Webhook) -> None:
+    ticking = Ticking(store, webhook.url)
+    best(store, 100, "NVDA")
+    ticking.tick(minute(101))
+    best(store, 0, "NVDA")
+    ticking.tick(minute(1))
+    assert len(webhook.received) == 2
+
+
+def test_a_minute_of_which_most_tickers_have_no_bar_is_an_alert(store: Store, webhook: Webhook) -> None:
+    ticking = Ticking(store, webhook.url, rules=("quality",))
+    best(store, 0, "NVDA")
+    row = {"session": SESSION.date, "minute": minute(0), "source": "simulated", "reason": "rate_limited"}
+    rows = [{**row, "ticker": ticker, "fetched_at": minute(1)} for ticker in TICKERS]
+    store.append("raw_prices", pa.Table.from_pylist(rows, schema=RAW_PRICES.columns), {})
+    ticking.tick(minute(1))
+    assert titles(webhook) == ["0 of 3 listed tickers have a bar of 2026-11-20 09:30 New York"]
+    assert "(3 rate_limited)" in webhook.received[0]["message"]
+
+
+def test_nothing_published_in_market_hours_is_an_alert_once(store: Store, webhook: Webhook) -> None:
+    ticking = Ticking(store, webhook.url, rules=("silent",))
+    ticking.position.at = minute(1)
+    ticking.ticks(minute(1), minute(15), 20 * SECOND)
+    assert titles(webhook) == ["No message has been published for 3 market minutes"]
+    ticking.position.at = minute(15)
+    ticking.ticks(minute(16), minute(17), 20 * SECOND)
+    assert len(webhook.received) == 1
+
+
+def test_a_platform_that_was_stopped_gets_time_to_publish_before_it_is_called_silent(
+    store: Store, webhook: Webhook
+) -> None:
+    ticking = Ticking(store, webhook.url, rules=("silent",))
+    ticking.position.at = minute(1)
+    ticking.tick(minute(1))
+    ticking.ticks(minute(100), minute(102), 20 * SECOND)
+    assert webhook.received == []
+    ticking.ticks(minute(102), minute(104), 20 * SECOND)
+    assert len(webhook.received) == 1
+
+
+def test_a_broker_that_is_away_for_half_a_minute_is_an_alert_and_not_a_silence_as_well(
+    store: Store, webhook: Webhook
+) -> None:
+    ticking = Ticking(store, webhook.url, rules=("broker", "silent"))
+    ticking.position.at = minute(1)
+    ticking.position.fails = "Kafka at 127.0.0.1:9 did not answer"
+    ticking.ticks(minute(1), minute(1) + 20 * SECOND, 5 * SECOND)
+    assert webhook.received == []
+    assert "Kafka is not reached since 09:01:00 UTC." in ticking.tick(minute(1) + 25 * SECOND)
+    ticking.ticks(minute(1) + 30 * SECOND, minute(10), 5 * SECOND)
+    assert titles(webhook) == ["Kafka has not been reached for 30 s"]
+    assert "Kafka at 127.0.0.1:9 did not answer." in webhook.received[0]["message"]
+
+
+def test_the_broker_is_asked_four_times_a_minute_however_often_the_sensor_ticks(store: Store) -> None:
+    ticking = Ticking(store, rules=("broker",))
+    ticking.ticks(minute(1), minute(2) - SECOND, SECOND)
+    assert ticking.position.asked == 4
+
+
+def test_a_store_that_is_away_is_told_at_once_and_written_when_it_is_back(store: Store, webhook: Webhook) -> None:
+    ticking = Ticking(store, webhook.url, rules=("store", "new_best"))
+    best(store, 0, "NVDA")
+    ticking.tick(minute(1))
+    gone(store)
+    ticking.ticks(minute(1) + SECOND, minute(9), 10 * SECOND)
+    assert "; 1 alerts wait to be written: could not " in ticking.tick(minute(9) + 5 * SECOND)
+    assert titles(webhook)[1:] == ["The tables have not been read or written for 30 s"]
+    back(store)
+    best(store, 9, "AMD")
+    assert ticking.tick(minute(10)) == "Judged picks up to 2026-11-20 09:39 New York: 1 new alerts (sent: 1)."
+    assert statuses(store) == [("NVDA", "sent"), (None, "sent"), ("AMD", "sent")]
+    assert len(webhook.received) == 3
+
+
+class LosesTheStore(Notifier):
+    """Delivers, and takes the store away before that can be marked."""
+
+    def __init__(self, urls: str, store: Store) -> None:
+        super().__init__(urls)
+        self._store = store
+
+    def deliver(self, texts: Mapping[str, Sequence[Parcel]]) -> dict[str, list[bool]]:
+        """As a notifier."""
+        taken = super().deliver(texts)
+        if texts:
+            gone(self._store)
+        return taken
+
+
+def test_an_alert_that_was_sent_but_could_not_be_marked_is_not_sent_again(store: Store, webhook: Webhook) -> None:
+    ticking = Ticking(store, webhook.url)
+    best(store, 0, "NVDA")
+    ticking.notifier = LosesTheStore(webhook.url, store)
+    ticking.tick(minute(1))
+    ticking.tick(minute(1) + 20 * SECOND)
+    back(store)
+    ticking.tick(minute(1) + 40 * SECOND)
+    assert statuses(store) == [("NVDA", "sent")]
+    assert len(webhook.received) == 1
+
+
+def test_what_is_kept_while_the_store_is_away_is_bounded_and_the_newest(store: Store, webhook: Webhook) -> None:
+    best(store, 0, "NVDA")
+    ticking = Ticking(store, webhook.url, rules=("broker", "new_best"))
+    ticking.tick(minute(1))
+    [alert] = alerts_from(store.read("alerts"))
+    ticking.remembers(minute(1), held=tuple(replace(alert, id=f"{alert.id}/{number}") for number in range(MOST_HELD)))
+    gone(store)
+    ticking.position.fails = "no broker"
+    ticking.ticks(minute(2), minute(3), 15 * SECOND)
+    held = Watch.resumed(ticking.cursor, minute(3), at(minute(3)).wall()).held
+    assert (len(held), held[0].id, held[-1].rule) == (MOST_HELD, f"{alert.id}/1", "broker")
+
+
+def test_a_failed_run_is_an_alert_with_its_step_and_error_and_a_link(store: Store, webhook: Webhook) -> None:
+    @dg.op
+    def fetch() -> None:
+        raise ValueError("no rows\nand a second line")
+
+    @dg.job
+    def live() -> None:
+        fetch()
+
+    now = Now(MarketClock(datetime.now(UTC), SESSION.open, 1.0))
+    ticking = Ticking(store, webhook.url, rules=("failed_run",))
+    ticking.tick(now)
+    failed = [live.execute_in_process(instance=ticking.instance, raise_on_error=False).run_id for _ in range(2)]
+    ticking.tick(now)
+    ticking.tick(now)
+    [received] = webhook.received
+    assert received["title"] == f"SIMULATED: Run {failed[0][:8]} of live failed"
+    assert received["message"].splitlines() == [
+        "Step fetch: ValueError: no rows",
+        "Another failure of this job is an alert after 10 minutes.",
+        f"http://127.0.0.1:3000/runs/{failed[0]}",
+    ]
+    assert sorted(status for _, status in statuses(store)) == ["sent", "suppressed"]
+
+
+def test_hostile_text_arrives_as_text_of_bounded_length(store: Store, webhook: Webhook) -> None:
+    ticking = Ticking(store, webhook.url, rules=("new_best", "broker"))
+    rows = [pick(minute(0), HOSTILE, 1, abstain=HOSTILE), pick(minute(0), "TSLA", 2)]
+    store.append("picks", table(rows), {})
+    ticking.position.fails = HOSTILE
+    ticking.tick(minute(1))
+    ticking.tick(minute(1) + 30 * SECOND)
+    assert len(webhook.received) == 2
+    for received in webhook.received:
+        text = received["title"] + received["message"]
+        assert received["title"].startswith("SIMULATED: ")
+        assert len(text) < 1200
+        assert text.replace("\n", "").isprintable()
+        assert "{{x}} {0} %s" in text
+        assert "@" not in text
 
 
 def test_an_address_is_neither_logged_nor_kept(
@@ -220,8 +448,9 @@ def test_an_address_is_neither_logged_nor_kept(
     caplog.set_level(logging.DEBUG)
     webhook.status = 403
     best(store, 0, "NVDA")
-    said = Ticking(store, webhook.url, f"nonsense://{SECRET}").tick(minute(1))
-    kept = str(store.read("alerts").to_pylist())
+    ticking = Ticking(store, webhook.url, f"nonsense://{SECRET}")
+    said = ticking.tick(minute(1))
+    kept = str(store.read("alerts").to_pylist()) + (ticking.cursor or "")
     assert "refused by channel 1 (JSON), channel 2" in kept
     assert SECRET not in said + kept
     assert SECRET not in caplog.text

@@ -1,0 +1,33 @@
+"""How far a source's relay has sent its messages, and with that whether Kafka is there.
+
+Read from the committed offset of the relay's group: opening the outbox (kafka.py) would take it from the relay.
+"""
+
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from kafka.structs import TopicPartition
+
+from stockpick_assets.core.messages import TOPIC_PREFIX
+from stockpick_assets.resources.kafka import Kafka, explained
+
+ANSWER_MS = 5000
+
+
+@dataclass(frozen=True)
+class RelayPosition:
+    """The position of the relay of a source."""
+
+    kafka: Kafka
+    source: str
+
+    def next_minute(self) -> datetime | None:
+        """The first minute that has not been sent; None before the first. Raises BrokerError after 10 s at most."""
+        group = f"{TOPIC_PREFIX}.relay.{self.source}"
+        with (
+            closing(self.kafka.consumer(group_id=group)) as reader,
+            explained(self.kafka.bootstrap, "asking how far the relay has come"),
+        ):
+            offset: int | None = reader.committed(TopicPartition(group, 0), timeout_ms=ANSWER_MS)
+        return None if offset is None else datetime.fromtimestamp(offset * 60, UTC)
