@@ -17,6 +17,7 @@ page = st.navigation(
         st.Page("views/picks.py", title="Picks", icon=":material/format_list_numbered:", default=True),
         st.Page("views/ticker.py", title="Ticker", icon=":material/show_chart:", url_path="ticker"),
         st.Page("views/trust.py", title="Trust", icon=":material/verified:", url_path="trust"),
+        st.Page("views/alerts.py", title="Alerts", icon=":material/notifications:", url_path="alerts"),
     ],
     position="top",
 )
