@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stockpick_assets.core.market_hours import MINUTE, session_after
-from stockpick_assets.core.rules import RULES, Judged, Kept, Observation, Rule, judge, rules_from
+from stockpick_assets.core.rules import RULES, Judged, Kept, Observation, Rule, Unit, judge, rules_from
 from stockpick_assets_tests.picks import minute
 from stockpick_assets_tests.rows import SESSION
 
@@ -145,6 +146,19 @@ def test_memory_is_what_makes_the_next_minute_no_news() -> None:
     _, memory = judge([MOVE], stream([0.04]), {})
     assert memory == {"move AAPL": Kept(True, SESSION.date, SESSION.open)}
     assert judge([MOVE], [seen(minute(1), 0.04)], memory)[0] == []
+
+
+def test_the_page_of_alerts_has_the_numbers_of_every_rule() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text(encoding="utf-8").splitlines()
+    units = {Unit.SHARE: "", Unit.MINUTES: " min", Unit.SECONDS: " s"}
+    for rule in RULES:
+        [row] = [line for line in page if line.startswith(f"| `{rule.name}` |")]
+        numbers = ["each", ""]
+        if rule.threshold is not None and rule.clear is not None:
+            numbers = [f"{value!r}{units[rule.unit]}".replace(".0 ", " ") for value in (rule.threshold, rule.clear)]
+        spans = [f"{span // MINUTE} min" for span in (rule.cooldown, rule.matters_for)]
+        said = [cell.strip().removeprefix("below ") for cell in row.split("|")[2:6]]
+        assert said == [*numbers, *spans]
 
 
 def test_nothing_set_is_every_rule_as_it_is() -> None:
