@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from kafka import KafkaConsumer
 from kafka.structs import TopicPartition
 
 from stockpick_assets.core.messages import TOPIC_PREFIX
@@ -25,9 +26,11 @@ class RelayPosition:
     def next_minute(self) -> datetime | None:
         """The first minute that has not been sent; None before the first. Raises BrokerError after 10 s at most."""
         group = f"{TOPIC_PREFIX}.relay.{self.source}"
+        # Not a reader of committed messages (Kafka.consumer): that one waits for a transaction that a dead relay left
+        # open, up to 30 s, for the position that it would commit.
         with (
-            closing(self.kafka.consumer(group_id=group)) as reader,
             explained(self.kafka.bootstrap, "asking how far the relay has come"),
+            closing(KafkaConsumer(**self.kafka.client(), group_id=group, enable_auto_commit=False)) as reader,
         ):
             offset: int | None = reader.committed(TopicPartition(group, 0), timeout_ms=ANSWER_MS)
         return None if offset is None else datetime.fromtimestamp(offset * 60, UTC)

@@ -11,11 +11,12 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 from stockpick_assets.core.alerts import BACK_OFF, MOST_ATTEMPTS, MOST_TEXTS, Parcel, Status, alerts_from
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.rules import RULES
-from stockpick_assets.core.schemas import RAW_PRICES
+from stockpick_assets.core.schemas import ALERTS, RAW_PRICES
 from stockpick_assets.resources.kafka import BrokerError
 from stockpick_assets.resources.notifier import Notifier
 from stockpick_assets.resources.now import Now
@@ -358,6 +359,34 @@ def test_a_store_that_is_away_is_told_at_once_and_written_when_it_is_back(store:
     assert ticking.tick(minute(10)) == "Judged picks up to 2026-11-20 09:39 New York: 1 new alerts (sent: 1)."
     assert statuses(store) == [("NVDA", "sent"), (None, "sent"), ("AMD", "sent")]
     assert len(webhook.received) == 3
+
+
+def test_a_table_of_an_earlier_stockpick_is_told_with_what_to_do_and_the_sensor_goes_on(
+    store: Store, webhook: Webhook
+) -> None:
+    best(store, 0, "NVDA")
+    earlier = ALERTS.without("accepted", "due_at", "matters_until").empty()
+    write_deltalake(store.uri("alerts"), earlier, partition_by=["session"])
+    ticking = Ticking(store, webhook.url, rules=("store", "new_best"))
+    ticking.ticks(minute(1), minute(2), 10 * SECOND)
+    assert titles(webhook) == [
+        "NVDA is the new best pick of 2026-11-20 09:30 New York",
+        "The tables have not been read or written for 30 s",
+    ]
+    assert "was written by an earlier stockpick and lacks the column" in webhook.received[1]["message"]
+
+
+def test_a_tick_that_died_before_its_cursor_was_kept_is_done_again_without_repeating_an_alert(
+    store: Store, webhook: Webhook
+) -> None:
+    ticking = Ticking(store, webhook.url)
+    ticking.tick(minute(1))
+    before = ticking.cursor
+    best(store, 0, "NVDA")
+    ticking.tick(minute(1) + 5 * SECOND)
+    ticking.cursor = before
+    assert ticking.tick(minute(1) + 10 * SECOND).endswith("0 new alerts.")
+    assert len(webhook.received) == 1
 
 
 class LosesTheStore(Notifier):
