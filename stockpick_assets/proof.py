@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyspark.sql import SparkSession
 
 from stockpick_assets.core.answers import BACKFILL_LAG
 from stockpick_assets.core.bars import PRICES
@@ -68,19 +67,22 @@ def checks(walk: Walk, session: Session, past: Sequence[Completed], minutes: int
     """
     random = np.random.default_rng(seed)
     walk = replace(walk, steps=replace(walk.steps, fit=_once(walk.steps.fit)))
+    made_of = _once(walk.made_of)
+
+    def forecast(versions: pa.Table, as_of: datetime = session.close + BACKFILL_LAG) -> Walked:
+        return made_of(walk.steps.bars_known(versions, as_of), session, past)
+
     versions = walk.market.versions(session)
     chosen = chosen_minutes(versions, minutes, random)
-    made = walk.forecast(session, versions, past)
+    made = forecast(versions)
     yield _same_features(made)
     for minute in chosen:
-        for tried, changed in ((REMOVED, removed(versions, minute)), (PERTURBED, perturbed(versions, minute, random))):
-            yield _unchanged(tried, minute, walk, past, made, walk.forecast(session, changed, past))
+        yield _unchanged(REMOVED, minute, walk, past, made, forecast(removed(versions, minute)))
         # By then the minute's bars are known, should all of them have been backfilled.
         as_of = minute + MINUTE + BACKFILL_LAG
-        before, after = (
-            walk.forecast(session, bars, past, as_of) for bars in (versions, revised(versions, as_of, random))
-        )
+        before, after = (forecast(bars, as_of) for bars in (versions, revised(versions, as_of, random)))
         yield _unchanged(REVISED, minute, walk, past, before, after)
+        yield _unchanged(PERTURBED, minute, walk, past, made, forecast(perturbed(versions, minute, random)))
     yield from _shuffled(walk, made, past, random)
 
 
@@ -93,17 +95,17 @@ def history(walk: Walk, session: Session) -> Iterator[Completed]:
             yield past[-1]
 
 
-def _once(fit: Callable[..., Any]) -> Callable[..., Any]:
-    """`fit`, which for the tables that it was last given answers as it did then: what it fits follows from them."""
-    last: tuple[pa.Table, pa.Table, Any] | None = None
+def _once(make: Callable[..., Any]) -> Callable[..., Any]:
+    """`make`, which for the tables that it was last given answers as it did then: what it makes follows from them."""
+    last: tuple[tuple[Any, ...], Any] | None = None
 
-    def fitted(spark: SparkSession, training: pa.Table, predictions: pa.Table, *rest: Any) -> Any:
+    def made(*given: Any) -> Any:
         nonlocal last
-        if last is None or not (training.equals(last[0]) and predictions.equals(last[1])):
-            last = training, predictions, fit(spark, training, predictions, *rest)
-        return last[2]
+        if last is None or last[0] != given:
+            last = given, make(*given)
+        return last[1]
 
-    return fitted
+    return made
 
 
 def chosen_minutes(versions: pa.Table, count: int, random: np.random.Generator) -> list[datetime]:

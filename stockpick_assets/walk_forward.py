@@ -163,8 +163,11 @@ class Walk:
         versions: RAW_PRICES of it, every version. past: earlier sessions, ascending. as_of: the market time whose
         knowledge of the bars is used, BACKFILL_LAG after the close where none is given: what came later is a revision.
         """
+        return self.made_of(self.steps.bars_known(versions, as_of or session.close + BACKFILL_LAG), session, past)
+
+    def made_of(self, bars: pa.Table, session: Session, past: Sequence[Completed]) -> Walked:
+        """The same of the bars that were known."""
         steps, spark = self.steps, self.spark
-        bars = steps.bars_known(versions, as_of or session.close + BACKFILL_LAG)
         # Among the others: that nothing is made of it, `read_by_factors` and `read_by_models` alone decide.
         own = Completed(session, bars, TRAINING_SET.empty(), PREDICTIONS.empty())
         sessions = [*past, own]
