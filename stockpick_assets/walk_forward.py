@@ -94,7 +94,7 @@ class Steps:
     read_by_models: Callable[[Sequence[date], date], list[date]] = earlier
     factors: Callable[[Session, Sequence[str], str, pa.Table, pa.Table], pa.Table] = factors
     features: Callable[[DataFrame, DataFrame, datetime], DataFrame] = features
-    training_rows: Callable[[SparkSession, DataFrame, DataFrame, DataFrame], DataFrame] = training_rows
+    training_rows: Callable[[DataFrame, DataFrame, DataFrame], DataFrame] = training_rows
     fit: Callable[..., tuple[FittedModel, ...]] = fit
     predict: Callable[[SessionModels, DataFrame], DataFrame] = predict
     picks: Callable[..., pa.Table] = ranking.picks
@@ -183,7 +183,7 @@ class Walk:
         factors_frame = frame(spark, aligned(made, [session.date], self.market.tickers))
         computed = rows(steps.features(bars_frame, factors_frame, session.open), COMPUTED)
         features_frame = frame(spark, computed)
-        labelled = rows(steps.training_rows(spark, features_frame, bars_frame, factors_frame), LABELLED)
+        labelled = rows(steps.training_rows(features_frame, bars_frame, factors_frame), LABELLED)
         own = replace(own, training=stamped(labelled, bars))
         models = self.models(session, [*past, own])
         forecasts = (

@@ -39,7 +39,7 @@ def training_set(flow: Flow) -> dg.AssetsDefinition:
         # Of every ticker that has rows: one that has left the window since would otherwise be lost.
         tickers: list[Any] = pc.unique(features["ticker"]).to_pylist()
         known = aligned(factors, [date.fromisoformat(context.partition_key)], tickers)
-        made = training_rows(spark, frame(spark, features), frame(spark, bars), frame(spark, known))
+        made = training_rows(frame(spark, features), frame(spark, bars), frame(spark, known))
         labelled = rows(made, LABELLED)
         # Of the features and not of the bars: where those are newer, the features are still to be made again.
         newest = pa.array([pc.max(features[BARS_FETCHED_AT]).as_py()] * labelled.num_rows, TIMESTAMP)

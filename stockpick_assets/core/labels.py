@@ -40,9 +40,9 @@ def _after(minutes: int) -> str:
 
 
 # The same in Spark SQL, for rows of `open` and `close` with `m`, a count of minutes; null where a bar is missing.
-LABEL_WINDOWS = f"at_entry AS {_after(ENTRY_MINUTES)}, at_exit AS {_after(HORIZON_MINUTES)}"
-OBTAINABLE_RETURN = "try_divide(max(close) OVER at_exit, max(open) OVER at_entry) - 1"
-CLOSE_RETURN = "try_divide(max(close) OVER at_exit, close) - 1"
+_AT_EXIT = f"max(close) OVER {_after(HORIZON_MINUTES)}"
+OBTAINABLE_RETURN = f"try_divide({_AT_EXIT}, max(open) OVER {_after(ENTRY_MINUTES)}) - 1"
+CLOSE_RETURN = f"try_divide({_AT_EXIT}, close) - 1"
 
 # What models are fitted to: the percentile, among the rows of its minute, of the close return with the market and the
 # factors taken out (`neutral_close`); halfway through equal ones, minus 1/2, so that the mean is 0.

@@ -26,7 +26,6 @@ from datetime import datetime
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from stockpick_assets.core.factors import BASIS
 from stockpick_assets.core.feature_set import (
     COMBINED,
     CONDITIONERS,
@@ -39,7 +38,7 @@ from stockpick_assets.core.feature_set import (
 )
 from stockpick_assets.core.indicators import INDICATORS
 from stockpick_assets.core.schemas import BARS_FETCHED_AT, FEATURE_ROWS
-from stockpick_assets.spark.expressions import ACROSS, within
+from stockpick_assets.spark.expressions import ACROSS, loadings, within, without_factors
 
 COMPUTED = FEATURE_ROWS.without(BARS_FETCHED_AT, *(indicator.name for indicator in INDICATORS))
 
@@ -132,13 +131,13 @@ def _returned(measured: DataFrame, factors: DataFrame) -> DataFrame:
             "coalesce(bounded * sig, 0) AS bounded_excess",
         )
         .drop("bounded")
-        .selectExpr("*", *_loadings("e1"))
+        .selectExpr("*", *loadings("e1"))
         .selectExpr(
             *(*_KEY, "m", "open", "high", "low", "close", "carried_before", "log_volume", "more_volume"),
             *("highest_15", "lowest_15", "volatility_15", "mean_log_volume_30", "zero_share_60", "missing_share_60"),
             *("dispersion", "return_1", "sig", "basis", *_DAILY, "usual"),
             "bounded_excess",
-            f"{_without_factors('e1')} AS e1",
+            f"{without_factors('e1')} AS e1",
         )
         .selectExpr(
             "*",
@@ -185,12 +184,12 @@ def _neutral(expressed: DataFrame, factors: DataFrame) -> DataFrame:
             f"{within('more_volume', 2)} AS more_volume",
             f"IF(sig IS NULL, NULL, {_projected('recent_of_all')}) AS recent",
             f"IF(m < {_LATE}, NULL, {_projected('since_open_of_all')} / sig) AS late",
-            *(loading for name in _SHAPES for loading in _loadings(name)),
+            *(loading for name in _SHAPES for loading in loadings(name)),
         )
         .selectExpr(
             *(*_KEY, "m", "return_1", "e1", "es5", "sig", *_DAILY, "usual", *_CONDITIONERS, "late"),
             "-recent * exp(-coalesce(more_volume, 0) - coalesce(dollar_volume, 0) / 2) AS core",
-            *(f"{_without_factors(name)} AS {name}" for name in _SHAPES),
+            *(f"{without_factors(name)} AS {name}" for name in _SHAPES),
         )
         .selectExpr(
             *(*_KEY, "return_1", "sig", *_SHAPES, "e1", "es5", *_PARTS),
@@ -260,16 +259,6 @@ def _standardised(name: str) -> str:
     """Distance from the mean across tickers in population standard deviations; 0 where all are equal."""
     # Equal values differ by rounding: without the bound a spread of 1e-17 would be blown up to ±1.
     return f"IF(spread_{name} > 1e-9, ({name} - mean_{name}) / spread_{name}, 0 * {name})"
-
-
-def _loadings(name: str) -> Iterator[str]:
-    """The sums over the tickers of the minute that say how much of each factor is in the demeaned `name`."""
-    return (f"sum({name} * basis[{k}]) OVER {ACROSS} AS {name}_{k}" for k in range(BASIS))
-
-
-def _without_factors(name: str) -> str:
-    """`name` without its projection on the factors, whose basis is orthonormal over all tickers of the session."""
-    return f"{name} - ({' + '.join(f'basis[{k}] * {name}_{k}' for k in range(BASIS))})"
 
 
 def _projected(returns: str) -> str:

@@ -21,17 +21,15 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from stockpick_assets.core.calibration import CALIBRATION_SESSIONS, Measured, Worth, held_out, measured, worth
-from stockpick_assets.core.factors import BASIS
 from stockpick_assets.core.feature_set import MEASURES, NAMES
 from stockpick_assets.core.labels import (
     CLOSE_RETURN,
     HORIZON_MINUTES,
     LABEL,
-    LABEL_WINDOWS,
     OBTAINABLE_RETURN,
 )
 from stockpick_assets.core.schemas import BARS_FETCHED_AT, PREDICTIONS, TRAINING_SET
-from stockpick_assets.spark.expressions import ACROSS, within
+from stockpick_assets.spark.expressions import ACROSS, loadings, within, without_factors
 from stockpick_assets.spark.frames import frame
 from stockpick_assets.spark.scoring import FITTED_OF, READ, VALUES, Model, assembler, scores
 
@@ -78,67 +76,50 @@ class FittedModel:
     measured: Measured | None
 
 
-def training_rows(spark: SparkSession, features: DataFrame, bars: DataFrame, factors: DataFrame) -> DataFrame:
+def training_rows(features: DataFrame, bars: DataFrame, factors: DataFrame) -> DataFrame:
     """Features and labels of whole sessions, columns LABELLED.
 
     features: COMPUTED. bars: RAW_PRICES of the same sessions. factors: a row of FACTORS for each of their sessions and
     tickers. A row needs features, and a bar at its minute and at the one five clock minutes later; its `label` is
     among the rows of its minute.
     """
-    return spark.sql(_TRAINING_ROWS, bars=bars, features=features, factors=factors)
+    outcomes = (
+        bars.where("close IS NOT NULL")
+        .selectExpr(*_KEY, "open", "close", "CAST(unix_seconds(minute) DIV 60 AS INT) AS m")
+        .selectExpr(*_KEY, f"{OBTAINABLE_RETURN} AS obtainable_return", f"{CLOSE_RETURN} AS close_return")
+    )
+    return (
+        features.select(*_KEY, "source", *MEASURED, *NAMES)
+        .join(outcomes, ["session", "ticker", "minute"])
+        .join(factors.select("session", "ticker", "basis", "label_basis"), ["session", "ticker"])
+        .where("close_return IS NOT NULL AND n_cmid IS NOT NULL")
+        .selectExpr("*", "ln(1 + close_return) AS forward_return")
+        .selectExpr(
+            "*",
+            f"{_less_mean('close_return')} AS close_away",
+            f"({_less_mean('forward_return')}) / sig AS forward_away",
+        )
+        .selectExpr(
+            "*",
+            f"{within('close_away', f'(8 * sig * sqrt({HORIZON_MINUTES}))')} AS close_within",
+            f"{within('forward_away', 8)} AS forward_within",
+        )
+        .selectExpr(
+            "*", f"{_less_mean('close_within')} AS close_excess", f"{_less_mean('forward_within')} AS forward_excess"
+        )
+        .selectExpr("*", *loadings("close_excess", "label_basis"), *loadings("forward_excess", "basis"))
+        .selectExpr(
+            "*",
+            f"{without_factors('close_excess', 'label_basis')} AS neutral_close",
+            f"{without_factors('forward_excess', 'basis')} AS neutral_forward",
+        )
+        .selectExpr("*", f"{LABEL} AS {TARGET}")
+        .select(*LABELLED.columns.names)
+    )
 
 
 def _less_mean(value: str) -> str:
-    return f"{value} - avg({value}) OVER across"
-
-
-def _less_factors(value: str, basis: str) -> str:
-    """Minus its projection on the factors, over all tickers of the minute; one without a row counts as 0."""
-    parts = (f"{basis}[{n}] * sum({basis}[{n}] * {value}) OVER across" for n in range(BASIS))
-    return f"{value} - ({' + '.join(parts)})"
-
-
-_TRAINING_ROWS = f"""
-WITH bar AS (
-    SELECT session, ticker, minute, open, close, CAST(unix_seconds(minute) DIV 60 AS INT) AS m
-    FROM {{bars}} WHERE close IS NOT NULL
-),
-outcome AS (
-    SELECT session, ticker, minute, {OBTAINABLE_RETURN} AS obtainable_return, {CLOSE_RETURN} AS close_return
-    FROM bar WINDOW {LABEL_WINDOWS}
-),
-known AS (
-    SELECT session, minute, ticker, source, {", ".join([*MEASURED, *NAMES])}, obtainable_return,
-        close_return, ln(1 + close_return) AS forward, basis, label_basis
-    FROM {{features}} JOIN outcome USING (session, ticker, minute)
-        JOIN (SELECT session, ticker, basis, label_basis FROM {{factors}}) USING (session, ticker)
-    WHERE close_return IS NOT NULL AND n_cmid IS NOT NULL
-),
-compared AS (
-    SELECT *, {_less_mean("close_return")} AS close_excess, ({_less_mean("forward")}) / sig AS forward_excess
-    FROM known WINDOW across AS {ACROSS}
-),
-clipped AS (
-    SELECT * EXCEPT (close_excess, forward_excess),
-        {within("close_excess", f"(8 * sig * sqrt({HORIZON_MINUTES}))")} AS close_excess,
-        {within("forward_excess", "8")} AS forward_excess
-    FROM compared
-),
-centred AS (
-    SELECT * EXCEPT (close_excess, forward_excess), {_less_mean("close_excess")} AS close_excess,
-        {_less_mean("forward_excess")} AS forward_excess
-    FROM clipped WINDOW across AS {ACROSS}
-),
-neutral AS (
-    SELECT *, {_less_factors("close_excess", "label_basis")} AS neutral_close,
-        {_less_factors("forward_excess", "basis")} AS neutral_forward
-    FROM centred WINDOW across AS {ACROSS}
-),
-labelled AS (
-    SELECT *, {LABEL} AS {TARGET} FROM neutral
-)
-SELECT {", ".join(LABELLED.columns.names)} FROM labelled
-"""
+    return f"{value} - avg({value}) OVER {ACROSS}"
 
 
 def fit(

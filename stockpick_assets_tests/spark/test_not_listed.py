@@ -60,7 +60,7 @@ def flow(spark: SparkSession) -> dict[str, pa.Table]:
     known = {session: bars(session, TICKERS) for session in (LEARNT, ASKED)}
     made = {session: featured(spark, session, table) for session, table in known.items()}
     bars_of_learnt, nothing_known = frame(spark, known[LEARNT]), frame(spark, of_no_session(LEARNT, TICKERS))
-    learnt = training_rows(spark, frame(spark, made[LEARNT]), bars_of_learnt, nothing_known)
+    learnt = training_rows(frame(spark, made[LEARNT]), bars_of_learnt, nothing_known)
     (fitted,) = fit(spark, rows(learnt, LABELLED), PREDICTIONS.empty(), ["linear"], 2.0, 7)
     assert fitted.pipeline is not None and fitted.worth is not None
     model = Model("linear", "v1", fitted.pipeline.stages[-1], 2.0, fitted.worth.coefficients, 0.003, 0.001)

@@ -40,9 +40,10 @@ class Remembered:
         answer = self.once(made, lambda: Steps.features(bars, factors, first).toArrow())
         return frame(bars.sparkSession, answer)
 
-    def training_rows(self, spark: SparkSession, features: DataFrame, bars: DataFrame, factors: DataFrame) -> DataFrame:
+    def training_rows(self, features: DataFrame, bars: DataFrame, factors: DataFrame) -> DataFrame:
         made = (Steps.training_rows, features.toArrow(), bars.toArrow(), factors.toArrow())
-        return frame(spark, self.once(made, lambda: Steps.training_rows(spark, features, bars, factors).toArrow()))
+        answer = self.once(made, lambda: Steps.training_rows(features, bars, factors).toArrow())
+        return frame(bars.sparkSession, answer)
 
     def fit(self, spark: SparkSession, training: pa.Table, predictions: pa.Table, *rest: Any) -> Any:
         made = (Steps.fit, training, predictions, *rest)
@@ -96,10 +97,8 @@ def with_column(name: str, expression: str) -> Steps:
     return replace(STEPS, features=leaking)
 
 
-def label_kept_in_training_rows(
-    spark: SparkSession, features: DataFrame, bars: DataFrame, factors: DataFrame
-) -> DataFrame:
-    return STEPS.training_rows(spark, features, bars, factors).withColumn("n_oc", F.col("label"))
+def label_kept_in_training_rows(features: DataFrame, bars: DataFrame, factors: DataFrame) -> DataFrame:
+    return STEPS.training_rows(features, bars, factors).withColumn("n_oc", F.col("label"))
 
 
 def label_kept_in_features(bars: DataFrame, factors: DataFrame, first: datetime) -> DataFrame:
@@ -124,8 +123,8 @@ class CalibratedOnItself:
 
     outcomes: dict[str, DataFrame] = field(default_factory=dict)
 
-    def training_rows(self, spark: SparkSession, features: DataFrame, bars: DataFrame, factors: DataFrame) -> DataFrame:
-        rows = STEPS.training_rows(spark, features, bars, factors)
+    def training_rows(self, features: DataFrame, bars: DataFrame, factors: DataFrame) -> DataFrame:
+        rows = STEPS.training_rows(features, bars, factors)
         self.outcomes["paid"] = rows.agg(F.avg("obtainable_return").alias("paid"))
         return rows
 

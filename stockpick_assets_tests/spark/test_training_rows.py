@@ -32,7 +32,7 @@ def known() -> tuple[pa.Table, pa.Table]:
 
 def made(spark: SparkSession, known: tuple[pa.Table, pa.Table], of_factors: pa.Table) -> pa.Table:
     bars, features = known
-    return rows(training_rows(spark, frame(spark, features), frame(spark, bars), frame(spark, of_factors)), LABELLED)
+    return rows(training_rows(frame(spark, features), frame(spark, bars), frame(spark, of_factors)), LABELLED)
 
 
 @pytest.fixture(scope="module")
