@@ -130,10 +130,12 @@ class TableIOManager(dg.ConfigurableIOManager):
             version, added = append_new_versions(store, obj, bounds, metadata, self.now)
             context.add_output_metadata({"new versions": added})
         else:
-            kept = _picks_kept(store, obj, bounds) if name == PICKS.name else obj
             # Rows of tickers that have left the window stay; a session's own rows are one whole.
             tickers: list[Any] = pc.unique(obj["ticker"]).to_pylist() if bounds.tickers else []
-            version = store.replace(name, kept, bounds.sql(tickers), metadata)
+            if name == PICKS.name:
+                version = replace_picks(store, obj, bounds, bounds.sql(tickers), metadata)
+            else:
+                version = store.replace(name, obj, bounds.sql(tickers), metadata)
         committed, speed = {"table": store.uri(name), "table version": version}, self._speed(obj.num_rows)
         context.log.info(f"{name}: {obj.num_rows:,} rows answered, {speed['rows/s']:,} a second")
         context.add_output_metadata(committed | speed | self._latency(context, bounds))
@@ -335,8 +337,23 @@ def append_new_versions(
     return append_new_versions(store, rows, bounds, metadata, now, looks - 1)
 
 
-def _picks_kept(store: Store, made: pa.Table, bounds: Bounds) -> pa.Table:
+def replace_picks(
+    store: Store, made: pa.Table, bounds: Bounds, predicate: str, metadata: Mapping[str, str], looks: int = LOOKS
+) -> int:
+    """Commit what picks holds of the partitions once `made` is there (core/versions.py); returns the new version.
+
+    Where another commit comes between the look and the replacement, it looks again: of two runs of the same minutes at
+    one time the later would take away what the earlier one published. Raises CommitRefused when that was so each time
+    or no other came, and StoreError.
+    """
     try:
-        return picks_kept(made, read(store, PICKS.name, Extent.PARTITIONS, bounds, every_version=True))
+        stored = read(store, PICKS.name, Extent.PARTITIONS, bounds, every_version=True)
+        after = versions_read(stored)[PICKS.name]
     except TableMissing:
-        return made
+        stored, after = PICKS.empty(), 0
+    try:
+        return store.replace(PICKS.name, picks_kept(made, stored), predicate, metadata, after)
+    except CommitRefused:
+        if looks == 1 or store.version(PICKS.name) == after:
+            raise
+    return replace_picks(store, made, bounds, predicate, metadata, looks - 1)

@@ -243,16 +243,21 @@ class Store:
         except TableMissing:
             return TABLES[name].empty().select(list(columns) or TABLES[name].columns.names)
 
-    def replace(self, name: str, rows: pa.Table, predicate: str, metadata: Mapping[str, str]) -> int:
+    def replace(
+        self, name: str, rows: pa.Table, predicate: str, metadata: Mapping[str, str], after: int | None = None
+    ) -> int:
         """Commit `rows` in place of those that `predicate` (SQL) selects, as one commit; returns the new version.
 
         rows: exactly the table's declared schema. metadata: kept with the commit. A commit that was refused because
         another came first is done again from the beginning, on the table as it is then. Raises StoreError.
+
+        after: the version that the rows were chosen by, as of `append`; a commit that was refused is then not done
+        again, and raises CommitRefused.
         """
-        for _ in range(REPETITIONS):
+        for _ in range(REPETITIONS if after is None else 0):
             with suppress(CommitRefused):
                 return self._write(name, rows, metadata, predicate)
-        return self._write(name, rows, metadata, predicate)
+        return self._write(name, rows, metadata, predicate, after)
 
     def append(self, name: str, rows: pa.Table, metadata: Mapping[str, str], after: int | None = None) -> int:
         """Commit `rows` beside those that are there; returns the new version. Raises StoreError.

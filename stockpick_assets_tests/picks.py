@@ -9,8 +9,7 @@ import pyarrow as pa
 from stockpick_assets.core.market_hours import MINUTE, session_of
 from stockpick_assets.core.messages import Origin, with_messages
 from stockpick_assets.core.schemas import PICKS
-from stockpick_assets.core.versions import picks_kept
-from stockpick_assets.io_managers import Bounds, Extent, read
+from stockpick_assets.io_managers import Bounds, replace_picks
 from stockpick_assets.store import Store
 from stockpick_assets_tests.rows import SESSION
 
@@ -77,5 +76,4 @@ def commit_again(store: Store, again: pa.Table) -> None:
     """Commit one pick that was made again, as the IO manager does."""
     at, ticker = again["minute"][0].as_py(), again["ticker"][0].as_py()
     bounds = Bounds((session_of(at).date, session_of(at).date), (at, at), (ticker, ticker))
-    stored = read(store, PICKS.name, Extent.PARTITIONS, bounds, every_version=True)
-    store.replace(PICKS.name, picks_kept(again, stored), bounds.sql(), {})
+    replace_picks(store, again, bounds, bounds.sql(), {})

@@ -2,14 +2,16 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier, BrokenBarrierError
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -288,6 +290,34 @@ def test_a_position_that_says_nothing_of_corrections_is_taken_up(store: Store) -
     broker = FakeBroker(positions={"stockpick.relay.simulated": Position(int(minute(1).timestamp()) // 60, "")})
     relay(broker).send_due(store, minute(2))
     assert said(broker) == ["0 AAPL 2", "1 AAPL 1", "1 AMD 1", "1 NVDA 1"]
+
+
+@dataclass(frozen=True)
+class Overtaken(Store):
+    """A store in which others commit between a run's look at picks and its commit."""
+
+    others: list[Callable[[], object]] = field(default_factory=list)
+
+    def read(self, name: str, **ends: Any) -> pa.Table:
+        rows = super().read(name, **ends)
+        if self.others:
+            self.others.pop()()
+        return rows
+
+
+def test_of_two_runs_of_a_minute_at_one_time_the_later_corrects_what_the_earlier_published(store: Store) -> None:
+    live(store, 0)
+    broker = FakeBroker()
+    once = relay(broker)
+
+    def other() -> None:
+        live(store, 1)
+        once.send_due(store, minute(2))
+
+    again = pick(minute(1), "AAPL", 1, price=90.0)
+    commit_again(Overtaken(store.root, store.source, {}, [other]), table([again], minute(2)))
+    once.send_due(store, minute(2))
+    assert said(broker)[3:] == ["1 AAPL 1", "1 AMD 1", "1 NVDA 1", "1 AAPL 2"]
 
 
 class Look(NamedTuple):
