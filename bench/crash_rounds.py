@@ -1,9 +1,9 @@
 """Kill -9 of the relay, the run, the broker and the daemon at every step, and what a reader then has of the messages.
 
-In each round a run commits the next picks and a relay sends them, and one of the processes is killed at a step and
-after a delay that the seed and the round's number decide; those that are left or started again send the rest. At the
-end a consumer with `read_committed` reads all topics, and what it has is held against the table picks. The broker and
-the object store are the bench's own. The last line printed is one JSON object.
+In each round a run commits the next picks, or corrections of them, and a relay sends them, and one of the processes is
+killed at a step and after a delay that the seed and the round's number decide; those that are left or started again
+send the rest. At the end a consumer with `read_committed` reads all topics, and what it has is held against the table
+picks. The broker and the object store are the bench's own. The last line printed is one JSON object.
 
     .venv/bin/python bench/crash_rounds.py --rounds 200 --seed 7
     .venv/bin/python bench/crash_rounds.py --rounds 200 --seed 7 --only 83
@@ -42,11 +42,11 @@ def by_step(
         counts["rounds"] += 1
     for key in stored:
         crash = rounds.round_of[key.minute]
-        of[crash.victim, str(crash.step)]["messages"] += 1
+        of[crash.victim, str(crash.step)].update({"messages": 1, "corrections": key.version > 1})
     for problem, key in found.wrong():
         crash = rounds.round_of[key.minute]
         of[crash.victim, str(crash.step)][problem] += 1
-    figures = ("rounds", "messages", *vars(found))
+    figures = ("rounds", "messages", "corrections", *vars(found))
     return [
         {"victim": victim, "step": step, **{figure: counts[figure] for figure in figures}}
         for (victim, step), counts in sorted(of.items())
@@ -99,6 +99,7 @@ def main() -> None:
             "seed": arguments.seed,
             "rounds": len(seconds),
             "messages": len(stored),
+            "corrections": sum(key.version > 1 for key in stored),
             **{problem: len(keys) for problem, keys in vars(found).items()},
             "rounds_s": time.monotonic() - began,
             "slowest_round_s": max(seconds.values()),

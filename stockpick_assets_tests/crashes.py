@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import accumulate, cycle, islice, pairwise
 from multiprocessing import forkserver
@@ -58,6 +58,8 @@ SECONDS_OF_A_STEP = 0.05  # at most, until one is killed that is at work in it
 SECONDS_OF_A_PROCESS = 1.0  # the same of a process that commits or relays
 SECONDS_BETWEEN_TICKS = 6.0
 SECONDS_TO_RECOVER = 120.0
+# Of the rounds, but for those of a daemon; and of the corrections, those of messages that were sent before.
+CORRECTED, SENT_BEFORE = 0.5, 0.5
 PRODUCER = "kafka:KafkaProducer."
 # A run and a relay are forked from a process that has imported this module: 0.1 s instead of 5.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -227,18 +229,34 @@ def _run(pipe: Connection, settings: Settings, rows: pa.Table) -> None:
     )
 
 
-def _relay(pipe: Connection, settings: Settings) -> None:
-    """Relay what is due until told to end."""
+def _relay(pipe: Connection, settings: Settings, market: datetime) -> None:
+    """Relay what is due at that market time until told to end."""
     store, ended = Store.from_settings(settings), False
     with closing(relay(settings)) as sending:
-        while sending.send_due(store, LATE.market()).minutes or not ended:
+        while sending.send_due(store, market).minutes or not ended:
             ended = ended or (pipe.poll(0.02) and pipe.recv() == "end")
 
 
-def picks_of(minutes: Sequence[datetime], attempt: int = 1) -> pa.Table:
-    """Picks of every ticker, made while their forecasts are open; another attempt makes them later."""
-    rows = [pick(at, ticker, rank) for at in minutes for rank, ticker in enumerate(TICKERS, 1)]
-    return table(rows, minutes[-1] + MINUTE + attempt * timedelta(seconds=5))
+@dataclass(frozen=True)
+class Work:
+    """What a run of a round commits: the picks of its minutes, or corrections of one ticker's."""
+
+    minutes: Sequence[datetime]
+    corrects: bool = False
+
+    @property
+    def market(self) -> datetime:
+        """When it is relayed: the minutes have closed, and their forecasts are open."""
+        return self.minutes[-1] + MINUTE + timedelta(seconds=30)
+
+    def picks(self, attempt: int = 1) -> pa.Table:
+        """Picks of every ticker; another attempt makes them later."""
+        rows = [
+            pick(at, ticker, rank, price=102.5 if self.corrects and rank == 1 else 101.25)
+            for at in self.minutes
+            for rank, ticker in enumerate(TICKERS, 1)
+        ]
+        return table(rows, self.market - timedelta(seconds=20 - 10 * self.corrects - 5 * attempt))
 
 
 class Rounds:
@@ -258,44 +276,49 @@ class Rounds:
         """Kill whom the round says, and let those that are left or started again send all there is."""
         chance = Random(f"{self._seed} {crash.number}")
         begin = len(self.round_of)
-        minutes = MINUTES[begin : begin + chance.randint(1, 3)]
-        self.round_of |= dict.fromkeys(minutes, crash)
+        work = Work(MINUTES[begin : begin + chance.randint(1, 3)])
+        self.round_of |= dict.fromkeys(work.minutes, crash)
+        if crash.victim != "daemon" and chance.random() < CORRECTED:
+            self._commit(work)
+            if chance.random() < SENT_BEFORE:
+                self._send_rest(work.market)
+            work = replace(work, corrects=True)
         {"relay": self._relay, "run": self._run, "broker": self._broker, "daemon": self._daemon}[crash.victim](
-            crash.step, chance, minutes
+            crash.step, chance, work
         )
 
     def stored(self) -> dict[Key, str]:
         """The messages that the table has to be sent."""
         return stored_messages(self._store)
 
-    def _commit(self, minutes: Sequence[datetime], attempt: int = 1) -> None:
-        Child(_run, self._settings, Step(), picks_of(minutes, attempt)).end()
+    def _commit(self, work: Work, attempt: int = 1) -> None:
+        Child(_run, self._settings, Step(), work.picks(attempt)).end()
 
-    def _relay(self, step: Step, chance: Random, minutes: Sequence[datetime]) -> None:
+    def _relay(self, step: Step, chance: Random, work: Work) -> None:
         if step.of:
-            self._commit(minutes)
-            sending = Child(_relay, self._settings, step)
+            self._commit(work)
+            sending = Child(_relay, self._settings, step, work.market)
             _reach(sending, step, chance)
             sending.kill()
         else:
-            sending = Child(_relay, self._settings, step)
-            committing = Child(_run, self._settings, Step(), picks_of(minutes))
+            sending = Child(_relay, self._settings, step, work.market)
+            committing = Child(_run, self._settings, Step(), work.picks())
             _reach(sending, step, chance)
             sending.kill()
             committing.end()
-        self._send_rest()
+        self._send_rest(work.market)
 
-    def _run(self, step: Step, chance: Random, minutes: Sequence[datetime]) -> None:
-        sending = Child(_relay, self._settings, Step())
-        committing = Child(_run, self._settings, step, picks_of(minutes))
+    def _run(self, step: Step, chance: Random, work: Work) -> None:
+        sending = Child(_relay, self._settings, Step(), work.market)
+        committing = Child(_run, self._settings, step, work.picks())
         _reach(committing, step, chance)
         committing.kill()
-        self._commit(minutes, attempt=2)
+        self._commit(work, attempt=2)
         sending.end()
 
-    def _broker(self, step: Step, chance: Random, minutes: Sequence[datetime]) -> None:
-        self._commit(minutes)
-        sending = Child(_relay, self._settings, step)
+    def _broker(self, step: Step, chance: Random, work: Work) -> None:
+        self._commit(work)
+        sending = Child(_relay, self._settings, step, work.market)
         _reach(sending, step, chance)
         kill_broker(self._settings)
         sending.tell("go on")
@@ -307,30 +330,30 @@ class Rounds:
             sending.tell("end")
             sending.hear("done", "failed")
             sending.kill()
-        self._send_rest()
+        self._send_rest(work.market)
 
-    def _daemon(self, step: str, chance: Random, minutes: Sequence[datetime]) -> None:
+    def _daemon(self, step: str, chance: Random, work: Work) -> None:
         names = step.split(" and ")
-        self._commit(minutes)
+        self._commit(work)
         time.sleep(chance.uniform(0, SECONDS_BETWEEN_TICKS))
         for name in names:
             kill_dagster(self._settings, name)
         for name in reversed(names):
             start_dagster(self._settings, name)
         expected = set(self.stored())
-        _until(lambda: expected <= self._read(), f"the sensor had sent {minutes}")
+        _until(lambda: expected <= self._read(), f"the sensor had sent {work.minutes}")
 
     def _read(self) -> set[Key]:
         stored = self.stored()
         return set(stored) - set(delivery(stored, read_topics(self.kafka, self._settings.source)).lost)
 
-    def _send_rest(self) -> None:
+    def _send_rest(self, market: datetime) -> None:
         """As the ticks of the sensor do, again after an error."""
         end = time.monotonic() + SECONDS_TO_RECOVER
         with closing(relay(self._settings)) as sending:
             while True:
                 try:
-                    if not sending.send_due(self._store, LATE.market()).minutes:
+                    if not sending.send_due(self._store, market).minutes:
                         return
                 except BrokerError:
                     if time.monotonic() > end:
