@@ -1,37 +1,63 @@
 """The whole chain on the simulated exchange: it recovers the planted effect, and finds nothing where none is.
 
-Of the planted component a price shows only the sum with what lasts, so the best forecast is a filter's: IC .04, where
-the component itself would give .17. Of one session to learn from, a model recovers most of it.
+Of the planted component a price shows only the sum with what lasts, so the best forecast is a filter's that knows its
+half-life and share: IC .041 in these sessions, where the component itself would give .17. A linear model reaches .026
+after one session and .032 after two. So what is held to its standard error is what the chain claims: of the obtainable
+return that it expects, as much comes.
 """
 
+from collections.abc import Sequence
 from datetime import date
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
 from stockpick_assets.core.abstaining import doubt
-from stockpick_assets.core.evaluation import Estimate, mean, minute_ics
+from stockpick_assets.core.evaluation import Estimate, mean, minute_ics, pooled
 from stockpick_assets.core.grid import Grid, Matrix, carried_forward
 from stockpick_assets.core.labels import forward_returns
 from stockpick_assets.resources.simulated_prices import REVERSION_HALF_LIFE, REVERSION_SHARE
-from stockpick_assets.walk_forward import Market, Terms, Walk
+from stockpick_assets.walk_forward import Market, Terms, Walk, Walked
 from stockpick_assets_tests.short_market import short_market
 
-DAYS = [date(2026, 11, day) for day in (18, 19)]
+DAYS = [date(2026, 11, day) for day in (18, 19, 20)]
 SEED = 11
+BLOCK = 10  # minutes that count as one: the returns of five minutes overlap
 
 
-def performance(spark: SparkSession, market: Market) -> pa.Table:
-    walk = Walk(spark, market, Terms(("linear",), cost_bp=2.0, seed=7))
-    return pa.concat_tables([walked.performance for walked in walk.sessions()])
+def walk(spark: SparkSession, market: Market) -> Sequence[Walked]:
+    return list(Walk(spark, market, Terms(("linear",), cost_bp=2.0, seed=7)).sessions())
+
+
+def performance(walked: Sequence[Walked]) -> pa.Table:
+    return pa.concat_tables([session.performance for session in walked])
 
 
 def skill(performance: pa.Table) -> Estimate:
-    (row,) = (row for row in performance.to_pylist() if row["kind"] == "linear")
-    assert row["session"] == DAYS[-1]
-    return Estimate(row["ic_obtainable"], row["ic_obtainable_error"])
+    """The obtainable IC of the linear model over the sessions that had one."""
+    rows = [row for row in performance.to_pylist() if row["kind"] == "linear"]
+    return pooled([Estimate(row["ic_obtainable"], row["ic_obtainable_error"]) for row in rows])
+
+
+def came_of_expected(walked: Walked) -> Estimate:
+    """The slope of the obtainable returns on the expected ones across tickers: 1 where as much comes as is expected.
+
+    A return counts by its ticker's precision, 1 / sig².
+    """
+    outcomes = walked.training.select(["minute", "ticker", "sig", "obtainable_return"])
+    both = walked.predictions.join(outcomes, ["minute", "ticker"]).to_pandas()
+    both = both[["minute", "sig", "expected_obtainable_return", "obtainable_return"]].dropna()
+    names = ["expected_obtainable_return", "obtainable_return"]
+    centred = both[names] - both.groupby("minute")[names].transform("mean")
+    expected, came = centred.to_numpy().T / both["sig"].to_numpy()
+    minute = (both["minute"] - both["minute"].min()).dt.total_seconds() // 60
+    sums = pd.DataFrame({"square": expected**2, "product": expected * came}).groupby((minute // BLOCK).to_numpy()).sum()
+    slope = sums["product"].sum() / sums["square"].sum()
+    residual = sums["product"] - slope * sums["square"]
+    return Estimate(slope, float(np.sqrt((residual**2).sum()) / sums["square"].sum()))
 
 
 def best_forecast(closes: Matrix) -> Matrix:
@@ -55,26 +81,31 @@ def best_forecast(closes: Matrix) -> Matrix:
 
 
 def best_skill(market: Market) -> float:
-    """Mean obtainable IC of that forecast in the session that the model is measured in."""
-    session = market.sessions[-1]
-    grid, bars = Grid(session, market.tickers), market.versions(session)
-    closes = grid.matrix(bars, "close")
-    obtainable, _ = forward_returns(grid.matrix(bars, "open"), closes)
-    return mean(minute_ics(best_forecast(closes), obtainable)) or 0.0
+    """Mean obtainable IC of that forecast in the sessions that a model is measured in."""
+    ics: list[float] = []
+    for session in market.sessions[1:]:
+        grid, bars = Grid(session, market.tickers), market.versions(session)
+        closes = grid.matrix(bars, "close")
+        obtainable, _ = forward_returns(grid.matrix(bars, "open"), closes)
+        ics.append(mean(minute_ics(best_forecast(closes), obtainable)) or 0.0)
+    return float(np.mean(ics))
 
 
-def test_the_planted_effect_is_recovered_within_two_standard_errors(spark: SparkSession) -> None:
+def test_of_the_planted_effect_as_much_comes_as_the_chain_expects(spark: SparkSession) -> None:
     market = short_market(DAYS, tickers=80, minutes=390, seed=SEED)
-    measured = performance(spark, market)
+    walked = walk(spark, market)
+    measured = performance(walked)
     found, best = skill(measured), best_skill(market)
-    assert best == pytest.approx(0.0392, abs=5e-4)
-    assert abs(found.value - best) < 2 * found.error
-    assert found.value > 2 * found.error
+    assert best == pytest.approx(0.0405, abs=5e-4)
+    assert best / 2 < found.value < best + 2 * found.error
     assert doubt(measured, "linear") is None
+    came = came_of_expected(walked[-1])
+    assert abs(came.value - 1) < 2 * came.error
+    assert came.value > 2 * came.error
 
 
 def test_without_an_effect_there_is_no_skill_and_the_model_abstains(spark: SparkSession) -> None:
-    measured = performance(spark, short_market(DAYS, tickers=12, minutes=120, seed=SEED, effect=False))
+    measured = performance(walk(spark, short_market(DAYS[:2], tickers=12, minutes=120, seed=SEED, effect=False)))
     found = skill(measured)
     assert abs(found.value) < 2 * found.error
     why = doubt(measured, "linear")
