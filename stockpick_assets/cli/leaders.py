@@ -1,22 +1,19 @@
 """`stockpick leaders`: the ticker with the highest probability of profit in every five minutes, read from Kafka."""
 
 import json
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import click
 
-from stockpick_assets.core.alerts import Delivery, label
+from stockpick_assets.cli.listening import Alarm, Listening, to_channels
 from stockpick_assets.core.clock import MarketClock
-from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.labels import BASIS_POINTS
-from stockpick_assets.core.leaders import Leader, Leaders, silence
-from stockpick_assets.core.market_hours import NEW_YORK, minute_from_label, minute_label, new_york_date
+from stockpick_assets.core.leaders import Leader, Leaders
+from stockpick_assets.core.market_hours import NEW_YORK, minute_from_label, minute_label
 from stockpick_assets.core.messages import Message, MessageError, one_line, parse_message, ticker_of, topic_prefix
-from stockpick_assets.resources.group_reader import GroupReader
 from stockpick_assets.resources.kafka import BrokerError, Kafka
 from stockpick_assets.resources.notifier import Notifier
 from stockpick_assets.resources.topic_reader import Record, Start, TopicReader
@@ -24,27 +21,16 @@ from stockpick_assets.settings import Settings
 
 POLL_SECONDS = 0.5
 MOST_SHOWN = 5
-ALARM_RETRY = timedelta(minutes=1)
-
-
-class AnotherMember(StockpickError):
-    """The group's topics are read by another process."""
 
 
 class Reader(Protocol):
-    """What `watch` needs of a reader of topics; `GroupReader` and `TopicReader` are two."""
+    """What `Watch` needs of a TopicReader."""
 
-    turn: int
     note: str
 
     @property
     def topics(self) -> frozenset[str]:
         """The topics that it reads now."""
-        ...
-
-    @property
-    def standby(self) -> bool:
-        """Whether another member of its group reads the topics."""
         ...
 
     def records(self, seconds: float) -> list[Record]:
@@ -55,75 +41,9 @@ class Reader(Protocol):
         """Whether every topic has been read to its end. Raises BrokerError."""
         ...
 
-    def keep(self, needed: Mapping[Any, int], note: str) -> bool:
-        """Keep the position, from `needed` on, with the note; whether it is kept. Raises BrokerError."""
+    def keep(self, needed: Mapping[Any, int], note: str) -> None:
+        """Keep the position, from `needed` on, with the note. Raises BrokerError."""
         ...
-
-
-class Alarm:
-    """Tells channels once that the topics fell silent, and once that they speak again.
-
-    deliver: gives a title and a body to the channels. A text that none of them took is tried again every minute, for as
-    long as it is true.
-    """
-
-    def __init__(self, deliver: Callable[[str, str], Delivery]) -> None:
-        self._deliver = deliver
-        self._waiting: tuple[str, str] | None = None
-        self._raised = False  # whether the channels know of the silence that is, or was last
-        self._next: datetime | None = None
-
-    def silent(self, title: str, body: str) -> None:
-        """A silence has begun."""
-        self._waiting, self._raised, self._next = (title, body), False, None
-
-    def over(self, title: str, body: str) -> None:
-        """The silence is over; who was not told of it need not know."""
-        self._waiting, self._next = ((title, body) if self._raised else None), None
-
-    def tell(self, wall: datetime) -> str | None:
-        """Deliver what waits, at the wall time `wall`; returns what to say where that failed."""
-        if self._waiting is None or (self._next is not None and wall < self._next):
-            return None
-        delivery = self._deliver(*self._waiting)
-        if delivery.accepted:
-            self._waiting, self._raised = None, True
-            return None
-        self._next = wall + ALARM_RETRY
-        return f"no channel took the alert ({', '.join(delivery.refused)}); trying again in {ALARM_RETRY}"
-
-
-class Listening:
-    """Says when the topics have fallen silent in market hours, once a session, and when messages come again.
-
-    since: market time from which messages are waited for. speed: of the market's clock.
-    """
-
-    def __init__(self, source: str, since: datetime, speed: float, alarm: Alarm | None) -> None:
-        self._source, self._since, self._speed, self._alarm = source, since, speed, alarm
-        self._silent_on: date | None = None  # the day of the silence that was said and is not over
-        self._last: datetime | None = None  # the newest minute when it was said
-
-    def said(self, newest: datetime | None, now: datetime, wall: datetime) -> Iterator[str]:
-        """What there is to say at market time `now`, when `newest` is the newest minute that has come."""
-        silent, today = silence(newest, self._since, now, self._speed), new_york_date(now)
-        if silent is not None and self._silent_on != today:
-            self._silent_on, self._last = today, newest
-            title = f"the topics have been silent for {_whole_seconds(silent)} of market time"
-            last = f"the last minute that came is {minute_label(newest)}" if newest else "nothing has come yet"
-            body = f"it is {minute_label(now)} in New York and the market is open; {last}"
-            yield f"{self._source.upper()} {title}; {body}"
-            if self._alarm is not None:
-                self._alarm.silent(f"{label(self._source)}{title}", f"{body}. Look at `stockpick status`.")
-        elif silent is None and self._silent_on is not None and newest != self._last and newest is not None:
-            self._silent_on = None
-            title = f"messages come again, of {minute_label(newest)} New York"
-            yield f"{self._source.upper()} {title}"
-            if self._alarm is not None:
-                self._alarm.over(f"{label(self._source)}{title}", "The topics had been silent.")
-        failure = self._alarm.tell(wall) if self._alarm is not None else None
-        if failure is not None:
-            yield f"{self._source.upper()} {failure}"
 
 
 class _StartType(click.ParamType[Any, Any]):
@@ -153,7 +73,7 @@ class _StartType(click.ParamType[Any, Any]):
 )
 @click.option("--group", help="Consumer group that keeps the position.  [default: stockpick.leaders.<source>]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--count", type=click.IntRange(min=1), help="End after that many intervals.")
+@click.option("--count", type=click.IntRange(min=1), help="End after that many intervals, revisions not counted.")
 @click.option("--once", is_flag=True, help="End when every topic has been read to its end.")
 @click.option("--alert", is_flag=True, help="Tell the channels of STOCKPICK_ALERT_URLS when the topics fall silent.")
 def leaders(start: Start | None, group: str | None, as_json: bool, count: int | None, once: bool, alert: bool) -> None:
@@ -164,35 +84,29 @@ def leaders(start: Start | None, group: str | None, as_json: bool, count: int | 
     urls = settings.alert_urls.get_secret_value()
     if alert and not urls.strip():
         raise click.UsageError("--alert needs a channel: set STOCKPICK_ALERT_URLS")
+    if start is None:
+        group = group or f"stockpick.leaders.{settings.source}"
+    kafka, prefix = Kafka(settings.kafka_bootstrap, settings.kafka_security()), topic_prefix(settings.source)
     after = start if isinstance(start, datetime) else None
+    begin = settings.clock.wall_at(start) if isinstance(start, datetime) else start or "latest"
     show = to_json if as_json else to_text
-    # Stopped by a service manager it leaves its group too, and the next member need not wait until it is missed.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with suppress(KeyboardInterrupt), closing(_reader(settings, start, group)) as reader:
+    with suppress(KeyboardInterrupt), closing(TopicReader(kafka, prefix, begin, group)) as reader:
         click.echo(
-            f"{settings.source.upper()} reading {topic_prefix(settings.source)}* at {settings.kafka_bootstrap}"
-            + (f" as the group {reader.group}" if isinstance(reader, GroupReader) else ""),
+            f"{settings.source.upper()} reading {prefix}* at {kafka.bootstrap}"
+            + (f" as the group {group}" if group else ""),
             err=True,
         )
-        alarm = Alarm(Notifier(urls).deliver) if alert else None
-        watching = Watch(reader, settings.source, settings.clock, lambda: datetime.now(UTC), after, alarm)
-        for event in watching.events(count, once):
+        alarm = Alarm(to_channels(Notifier(urls))) if alert else None
+        watch = Watch(reader, settings.source, settings.clock, lambda: datetime.now(UTC), after, alarm)
+        for event in watch.events(count, once):
             if isinstance(event, str):
                 click.echo(event, err=True)
             else:
                 click.echo(show(event))
 
 
-def _reader(settings: Settings, start: Start | None, group: str | None) -> GroupReader | TopicReader:
-    kafka = Kafka(settings.kafka_bootstrap, settings.kafka_security())
-    prefix = topic_prefix(settings.source)
-    if start is None:
-        return GroupReader(kafka, prefix, group or f"stockpick.leaders.{settings.source}")
-    return TopicReader(kafka, prefix, settings.clock.wall_at(start) if isinstance(start, datetime) else start)
-
-
 class Watch:
-    """Reads messages, names the intervals, and keeps the position in the group.
+    """Reads messages, names the intervals, and keeps the position.
 
     after: messages of earlier minutes are passed over.
     """
@@ -206,74 +120,64 @@ class Watch:
         after: datetime | None = None,
         alarm: Alarm | None = None,
     ) -> None:
-        self._reader, self._source, self._clock, self._wall = reader, source, clock, wall
-        self._after, self._alarm = after, alarm
-        self._turn = 0
-        self._begin(clock.at(wall()))
+        self._reader, self._source, self._clock, self._wall, self._after = reader, source, clock, wall, after
+        now = clock.at(wall())
+        through = datetime.fromisoformat(reader.note) if reader.note else None
+        if through is not None and through > now:
+            through = None  # of a replay that was further on than this one
+        self._gathered = Leaders(source, through)
+        self._late = 0  # messages that were said to be late
+        self._owed = False  # whether something was said after the position was kept
+        self._listening = Listening(source, clock, now, alarm)
 
     def events(self, count: int | None = None, once: bool = False) -> Iterator[Leader | str]:
         """Each interval as it can be named, and lines of text about what is wrong.
 
-        The position is committed after what was said has been taken: who is killed in between says it again. Ends after
-        `count` intervals, or when `once` and all is read. Raises AnotherMember when `once` and another member of the
-        group reads the topics, and BrokerError when `once`.
+        The position is kept after each interval has been taken: who is killed in between says it again. Ends after
+        `count` intervals, revisions not counted, or when `once` and all is read. Raises BrokerError where it ends.
         """
-        away = stood_by = owed = ending = False
-        while True:
+        told, away, ending = 0, False, False
+        while not ending:
             try:
-                if owed:
-                    owed = not self._reader.keep(self._gathered.needed(), self._note())
-                if ending and not owed:
-                    return
                 records = self._reader.records(POLL_SECONDS)
-                ended = self._reader.at_end()
+                now = self._clock.at(self._wall())
+                yield from self._taken(records, now)
+                if self._reader.at_end():
+                    for leader in self._named(now):
+                        yield leader
+                        self._owed = True
+                        # Revisions come before new intervals: a position in between would leave some of them unsaid.
+                        if not leader.revised:
+                            told += 1
+                            ending = told == count
+                            self._keep()
+                        if ending:
+                            break
+                    if self._gathered.late > self._late:
+                        yield self._line(
+                            f"{self._gathered.late - self._late} messages came after their interval was named"
+                        )
+                        self._late, self._owed = self._gathered.late, True
+                    ending = ending or once
+                    if self._owed:
+                        self._keep()
+                away = False
             except BrokerError as error:
-                if once:
+                if once or ending:
                     raise
                 if not away:
                     yield self._line(f"{error}; trying again")
                 away = True
-                continue
-            away = False
-            wall = self._wall()
-            now = self._clock.at(wall)
-            if self._reader.standby:
-                if once:
-                    raise AnotherMember("another member of the group is at work: end it, or give --group another name")
-                if not stood_by:
-                    yield self._line("another member of the group is at work; standing by until it has ended")
-                stood_by = True
-                continue
-            stood_by = False
-            if self._reader.turn != self._turn:
-                self._begin(now)
-            yield from self._taken(records, now)
-            if ended and not ending:
-                ending = once
-                tickers = {ticker_of(self._source, topic) for topic in self._reader.topics}
-                for leader in self._gathered.named(now, tickers, self._clock.speed):
-                    yield leader
-                    owed = True
-                    count = None if count is None else count - 1
-                    if count == 0:
-                        ending = True
-                        break
-            if self._gathered.late > self._late:
-                yield self._line(f"{self._gathered.late - self._late} messages came after their interval was named")
-                self._late, owed = self._gathered.late, True
-            yield from self._listening.said(self._gathered.newest, now, wall)
+            yield from self._listening.said(self._gathered.newest, self._wall())
 
-    def _begin(self, now: datetime) -> None:
-        """Go on after what the reader's note says was named."""
-        self._turn = self._reader.turn
-        through = datetime.fromisoformat(self._reader.note) if self._reader.note else None
-        if through is not None and through > now:
-            through = None  # of a replay that was further on than this one
-        self._gathered, self._late = Leaders(self._source, through), 0
-        self._listening = Listening(self._source, now, self._clock.speed, self._alarm)
+    def _named(self, now: datetime) -> Iterator[Leader]:
+        tickers = {ticker_of(self._source, topic) for topic in self._reader.topics}
+        return self._gathered.named(now, tickers, self._clock.speed)
 
-    def _note(self) -> str:
-        return self._gathered.through.isoformat() if self._gathered.through else ""
+    def _keep(self) -> None:
+        through = self._gathered.through
+        self._reader.keep(self._gathered.needed(), through.isoformat() if through else "")
+        self._owed = False
 
     def _taken(self, records: list[Record], now: datetime) -> Iterator[str]:
         ahead: list[datetime] = []
@@ -363,10 +267,6 @@ def _of(message: Message) -> str:
     if message.pop_window is not None:
         parts.append(f"pop_window {message.pop_window:.2f}")
     return "  ".join(parts)
-
-
-def _whole_seconds(duration: timedelta) -> timedelta:
-    return timedelta(seconds=int(duration.total_seconds()))
 
 
 def _listed(names: list[str]) -> str:

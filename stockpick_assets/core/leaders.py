@@ -57,9 +57,7 @@ class Leader:
 @dataclass
 class _Interval:
     messages: dict[str, Message] = field(default_factory=dict[str, Message])  # by id, each in its highest version
-    first: dict[Hashable, int] = field(
-        default_factory=dict[Hashable, int]
-    )  # offset of its first message in each partition
+    first: dict[Hashable, int] = field(default_factory=dict[Hashable, int])  # offset of its first in each partition
     late: list[Message] = field(default_factory=list[Message])  # that came after it was named, not yet judged
     said: Leader | None = None
 

@@ -9,16 +9,19 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from stockpick_assets.cli.leaders import Alarm, AnotherMember, Watch, leaders, to_json, to_text
+from stockpick_assets.cli.leaders import Watch, leaders, to_json, to_text
+from stockpick_assets.cli.listening import Alarm, to_channels
 from stockpick_assets.core.alerts import Delivery
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.leaders import Leader, Leaders
 from stockpick_assets.core.market_hours import MINUTE, session_after
 from stockpick_assets.core.messages import parse_message, topic_name
 from stockpick_assets.resources.kafka import BrokerError
+from stockpick_assets.resources.notifier import Notifier
 from stockpick_assets.resources.topic_reader import Record
 from stockpick_assets_tests.picks import TICKERS, minute, pick, table
 from stockpick_assets_tests.rows import SESSION
+from stockpick_assets_tests.webhook import listening as webhook_listening
 
 
 def text(index: int, ticker: str, **values: Any) -> bytes:
@@ -45,35 +48,35 @@ def leader(texts: list[bytes], now: datetime = SESSION.close) -> Leader:
 class FakeReader:
     """Hands over one list of messages a poll, or raises it; its topics are those of TICKERS.
 
-    Each topic's offsets count from 0. unread: after how many polls there is more to come. begins: what the group had
-    kept, as `kept` has it.
+    Each topic's offsets count from 0. begins: what the reader before had kept, as `kept` has it. ends: what is said
+    first of whether all is read; then it is. keeps: what comes of keeping the position at first; then it is kept.
     """
 
     def __init__(
         self,
-        *polls: list[bytes] | BrokerError | None,
-        unread: int = 0,
+        *polls: list[bytes] | BrokerError,
         begins: tuple[dict[str, int], dict[str, int], str] = ({}, {}, ""),
+        ends: tuple[bool | BrokerError, ...] = (),
+        keeps: tuple[BrokerError, ...] = (),
     ) -> None:
         self.topics = frozenset(topic_name("simulated", ticker) for ticker in TICKERS)
-        self.standby = False
-        self.turn = 1
         self.kept: list[tuple[dict[str, int], dict[str, int], str]] = []  # needed, read, note
         self.needed, self.read, self.note = begins
+        self.polled = 0
         self._at = dict(self.needed)
-        self._polls = list(polls)
-        self._unread = unread
+        self._polls = polls
+        self._ends = list(ends)
+        self._keeps = list(keeps)
 
     def records(self, seconds: float) -> list[Record]:
-        """The next list, a standby's nothing for None; ends the test's patience when there is none."""
-        if not self._polls:
+        """The next list; ends the test's patience when there is none."""
+        if self.polled == len(self._polls):
             raise EOFError
-        answer = self._polls.pop(0)
+        answer = self._polls[self.polled]
+        self.polled += 1
         if isinstance(answer, BrokerError):
             raise answer
-        self.turn += self.standby and answer is not None
-        self.standby = answer is None
-        return [self._record(each) for each in answer or []]
+        return [self._record(each) for each in answer]
 
     def _record(self, text: bytes) -> Record:
         topic = next((ticker for ticker in TICKERS if ticker.encode() in text), "none")
@@ -83,13 +86,16 @@ class FakeReader:
 
     def at_end(self) -> bool:
         """Whether what came is all there is."""
-        self._unread -= 1
-        return self._unread < 0
+        answer = self._ends.pop(0) if self._ends else True
+        if isinstance(answer, BrokerError):
+            raise answer
+        return answer
 
-    def keep(self, needed: Mapping[Any, int], note: str) -> bool:
+    def keep(self, needed: Mapping[Any, int], note: str) -> None:
         """Keep it for the next reader."""
+        if self._keeps:
+            raise self._keeps.pop(0)
         self.kept.append(({**self._at, **needed}, dict(self._at), note))
-        return True
 
 
 def watched(
@@ -103,10 +109,9 @@ def watched(
 ) -> list[Any]:
     """What is said until the reader has no more. market: market time at the start and after each poll."""
     clock = MarketClock(datetime(2026, 12, 1, tzinfo=UTC), SESSION.open, speed)
-    times = iter(market)
     said: list[Leader | str] = []
     with suppress(EOFError):
-        watch = Watch(reader, "simulated", clock, lambda: clock.wall_at(next(times)), after, alarm)
+        watch = Watch(reader, "simulated", clock, lambda: clock.wall_at(market[reader.polled]), after, alarm)
         for event in watch.events(count, once):
             said.append(event)
     return said
@@ -165,7 +170,7 @@ def test_intervals_are_named_as_they_complete() -> None:
 
 def test_nothing_is_named_while_topics_are_still_behind() -> None:
     """Topics are read one after the other: what came of the first would otherwise close the intervals of the second."""
-    behind = FakeReader(interval(5), interval(0), unread=1)
+    behind = FakeReader(interval(5), interval(0), ends=(False,))
     said = watched(behind, minute(0), minute(10), minute(10))
     assert [(each.start, each.messages) for each in said] == [(minute(0), 15), (minute(5), 15)]
 
@@ -229,13 +234,26 @@ def test_a_correction_that_came_while_nobody_read_revises_the_interval_after_the
     assert watched(third, minute(6), minute(6), minute(6)) == []
 
 
-def test_who_dies_between_saying_an_interval_and_keeping_the_position_says_it_again() -> None:
-    first = FakeReader(interval(0))
-    clock = MarketClock(datetime(2026, 12, 1, tzinfo=UTC), minute(5), 1.0)
-    events = Watch(first, "simulated", clock, lambda: datetime(2026, 12, 1, tzinfo=UTC)).events()
-    assert isinstance(next(events), Leader)
-    assert first.kept == []
-    assert [each.start for each in watched(FakeReader(interval(0)), minute(6), minute(6))] == [minute(0)]
+def test_who_dies_between_saying_an_interval_and_keeping_the_position_says_that_one_again() -> None:
+    wall = datetime(2026, 12, 1, tzinfo=UTC)
+    first = FakeReader([*interval(0), *interval(5), *interval(10)])
+    events = Watch(first, "simulated", MarketClock(wall, minute(15), 1.0), lambda: wall).events()
+    assert [each.start for each in (next(events), next(events)) if isinstance(each, Leader)] == [minute(0), minute(5)]
+    again = FakeReader([*interval(0), *interval(5), *interval(10)], begins=first.kept[-1])
+    assert [each.start for each in watched(again, minute(15), minute(15))] == [minute(5), minute(10)]
+
+
+def test_no_position_is_kept_before_all_revisions_were_said() -> None:
+    """Of the messages before the position a restart says no more."""
+    corrections = [corrected(2, "AMD", p_profit=0.99), corrected(7, "AMD", p_profit=0.98)]
+    reader = FakeReader([*interval(0), *interval(5)], [*corrections, *interval(10)])
+    said = watched(reader, minute(0), minute(10), minute(15), count=3)
+    assert [(each.start, each.revised) for each in said[2:5]] == [
+        (minute(0), True),
+        (minute(5), True),
+        (minute(10), False),
+    ]
+    assert [note for _, _, note in reader.kept] == [minute(index).isoformat() for index in (0, 5, 10, 10)]
 
 
 def test_of_several_intervals_no_more_than_were_asked_for_are_kept_as_named() -> None:
@@ -247,17 +265,6 @@ def test_of_several_intervals_no_more_than_were_asked_for_are_kept_as_named() ->
 def test_what_a_replay_that_was_further_on_had_named_does_not_count() -> None:
     reader = FakeReader(interval(0), begins=({}, {}, minute(30).isoformat()))
     assert [each.start for each in watched(reader, minute(5), minute(5))] == [minute(0)]
-
-
-def test_a_second_member_of_the_group_says_once_that_it_stands_by() -> None:
-    said = watched(FakeReader(None, None, interval(0)), minute(0), minute(4), minute(9), minute(10))
-    assert said[0] == "SIMULATED another member of the group is at work; standing by until it has ended"
-    assert [each.start for each in said[1:]] == [minute(0)]
-
-
-def test_a_second_member_that_is_to_read_once_ends_and_says_what_to_do() -> None:
-    with pytest.raises(AnotherMember, match="another member of the group is at work: end it, or give --group"):
-        watched(FakeReader(None), minute(0), minute(4), once=True)
 
 
 def test_silence_in_market_hours_is_said_once_and_when_it_is_over() -> None:
@@ -315,6 +322,17 @@ def test_a_silence_that_no_channel_heard_of_is_not_said_to_be_over() -> None:
     assert (len(channels.attempts), channels.taken) == (1, [])
 
 
+def test_an_alert_goes_to_every_channel_of_the_setting() -> None:
+    with webhook_listening() as webhook:
+        delivery = to_channels(Notifier(f"{webhook.url} nonsense"))("the topics have been silent", "look")
+    assert (delivery.accepted, delivery.refused) == (
+        ("channel 1 (JSON)",),
+        ("channel 2 (no address that Apprise knows)",),
+    )
+    [received] = webhook.received
+    assert (received["title"], received["message"]) == ("the topics have been silent", "look")
+
+
 def test_each_session_has_a_silence_of_its_own() -> None:
     """The first was said before the weekend; who reads on Monday is to know that it lasts."""
     monday = session_after(SESSION).open + timedelta(minutes=4)
@@ -331,11 +349,37 @@ def test_each_session_has_a_silence_of_its_own() -> None:
     assert len(channels.taken) == 2
 
 
+AWAY = BrokerError("Kafka at 127.0.0.1:9092 did not answer")
+
+
 def test_a_broker_that_goes_away_is_said_once_and_reading_goes_on() -> None:
-    away = BrokerError("Kafka at 127.0.0.1:9092 did not answer")
-    said = watched(FakeReader(away, away, interval(0)), minute(0), minute(5))
+    said = watched(FakeReader(AWAY, AWAY, interval(0)), minute(0), minute(1), minute(2), minute(5))
     assert said[0] == "SIMULATED Kafka at 127.0.0.1:9092 did not answer; trying again"
     assert [each.start for each in said[1:]] == [minute(0)]
+
+
+def test_the_silence_of_a_broker_that_stays_away_is_said_too() -> None:
+    said = watched(FakeReader(AWAY, AWAY), minute(0), minute(1), minute(4))
+    assert said[1].startswith("SIMULATED the topics have been silent for 0:04:00 of market time")
+
+
+def test_what_came_before_the_broker_went_away_is_not_lost() -> None:
+    said = watched(FakeReader(interval(0), [], ends=(AWAY,)), minute(0), minute(5), minute(5))
+    assert [(each.start, each.messages) for each in said[1:]] == [(minute(0), 15)]
+
+
+def test_a_position_that_could_not_be_kept_is_kept_later_and_reading_goes_on() -> None:
+    reader = FakeReader(interval(0), interval(5), keeps=(AWAY,))
+    said = watched(reader, minute(0), minute(5), minute(10))
+    assert said[1] == "SIMULATED Kafka at 127.0.0.1:9092 did not answer; trying again"
+    assert [each.start for each in said[::2]] == [minute(0), minute(5)]
+    assert [note for _, _, note in reader.kept] == [minute(5).isoformat()]
+
+
+@pytest.mark.parametrize("end", [{"once": True}, {"count": 1}])
+def test_a_position_that_cannot_be_kept_at_the_end_is_an_error(end: dict[str, Any]) -> None:
+    with pytest.raises(BrokerError):
+        watched(FakeReader(interval(0), [], keeps=(AWAY,)), minute(0), minute(5), minute(5), **end)
 
 
 @pytest.mark.parametrize(
