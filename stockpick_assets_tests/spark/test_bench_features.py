@@ -14,7 +14,7 @@ from stockpick_assets_tests.spark.market import joined, market
 from stockpick_assets_tests.spark.test_features import FIRST, OPEN, SECOND
 
 FIGURES = (
-    "spark_cold_s spark_warm_s with_indicators_spark_warm_s part_spark_warm_s part_pandas_s part_spark_over_pandas"
+    "spark_cold_s with_indicators_spark_warm_s spark_warm_s part_spark_warm_s part_pandas_s part_spark_over_pandas"
 ).split()
 
 
