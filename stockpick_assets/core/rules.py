@@ -16,6 +16,8 @@ from stockpick_assets.core.messages import one_line
 from stockpick_assets.core.quality import COVERAGE_FLOOR
 
 OFF = "off"
+# The event of an alert that the cooldown had kept back: what is still away is of the minute of the suppressed one.
+AGAIN = "again"
 
 
 class Subject(StrEnum):
@@ -284,7 +286,7 @@ def judge(
                     judged.append(Judged(rule, seen, _too_soon(rule, before.told_at)))
             else:
                 after = replace(after, owed=False, told_at=seen.at)
-                judged.append(Judged(rule, seen))
+                judged.append(Judged(rule, replace(seen, event=AGAIN) if before.owed else seen))
         if rule.threshold is None:
             after = replace(after, on=False, owed=False)
         kept[key] = after

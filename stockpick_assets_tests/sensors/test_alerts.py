@@ -340,6 +340,19 @@ def test_a_broker_that_is_away_for_half_a_minute_is_an_alert_and_not_a_silence_a
     assert "Kafka at 127.0.0.1:9 did not answer." in webhook.received[0]["message"]
 
 
+def test_a_broker_that_is_away_again_within_the_cooldown_is_an_alert_when_that_is_over(
+    store: Store, webhook: Webhook
+) -> None:
+    ticking = Ticking(store, webhook.url, rules=("broker",))
+    for away, back in ((1, 3), (10, 35)):
+        ticking.position.fails = "did not answer"
+        ticking.ticks(minute(away), minute(back), 15 * SECOND)
+        ticking.position.fails = ""
+        ticking.tick(minute(back) + 15 * SECOND)
+    assert titles(webhook) == ["Kafka has not been reached for 30 s", "Kafka has not been reached for 1290 s"]
+    assert sorted(status for _, status in statuses(store)) == ["sent", "sent", "suppressed"]
+
+
 def test_the_broker_is_asked_four_times_a_minute_however_often_the_sensor_ticks(store: Store) -> None:
     ticking = Ticking(store, rules=("broker",))
     ticking.ticks(minute(1), minute(2) - SECOND, SECOND)
