@@ -231,7 +231,9 @@ class Tick:
         if watch.store is None:
             try:
                 new = raise_alerts(self._store, new)
-                return watch, new, pending_since(self._store, min(watch.judged, self._market))
+                # A run may have failed days before it is found.
+                oldest = min(watch.judged, self._market, *(alert.minute for alert in new))
+                return watch, new, pending_since(self._store, oldest)
             except StoreError as error:
                 watch = replace(watch, store=self._away(None, error))
         watch = replace(watch, held=_newest_held(watch.held, new))

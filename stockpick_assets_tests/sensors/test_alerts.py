@@ -15,6 +15,7 @@ from deltalake import write_deltalake
 
 from stockpick_assets.core.alerts import BACK_OFF, MOST_ATTEMPTS, MOST_TEXTS, Parcel, Status, alerts_from
 from stockpick_assets.core.clock import MarketClock
+from stockpick_assets.core.market_hours import MINUTE
 from stockpick_assets.core.rules import RULES
 from stockpick_assets.core.schemas import ALERTS, RAW_PRICES
 from stockpick_assets.resources.kafka import BrokerError
@@ -465,6 +466,25 @@ def test_a_failed_run_is_an_alert_with_its_step_and_error_and_a_link(store: Stor
         f"http://127.0.0.1:3000/runs/{failed[0]}",
     ]
     assert sorted(status for _, status in statuses(store)) == ["sent", "suppressed"]
+
+
+def test_a_run_that_failed_days_ago_is_no_alert_any_more_and_says_so(store: Store, webhook: Webhook) -> None:
+    @dg.op
+    def fetch() -> None:
+        raise ValueError("no rows")
+
+    @dg.job
+    def live() -> None:
+        fetch()
+
+    best(store, 0, "NVDA")
+    clock = MarketClock(datetime.now(UTC), SESSION.open + MINUTE, 1.0)
+    ticking = Ticking(store, webhook.url, rules=("failed_run",))
+    ticking.tick(Now(clock))
+    live.execute_in_process(instance=ticking.instance, raise_on_error=False)
+    ticking.tick(Now(clock, lambda: datetime.now(UTC) + timedelta(days=2)))
+    assert webhook.received == []
+    assert statuses(store) == [(None, "expired")]
 
 
 def test_hostile_text_arrives_as_text_of_bounded_length(store: Store, webhook: Webhook) -> None:
