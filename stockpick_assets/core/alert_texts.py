@@ -17,7 +17,7 @@ from stockpick_assets.core.rules import Observation, Rule, Subject
 
 LONGEST_REASON = 200
 MOST_NAMED = 8
-_LOGIN = re.compile(r"//[^/\s@]*@")
+_LOGIN = re.compile(r"//[^/\s]*@")
 
 
 def label(source: str) -> str:

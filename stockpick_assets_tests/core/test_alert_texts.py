@@ -107,8 +107,9 @@ def test_a_failed_run_says_the_step_and_the_error_and_links_to_the_run() -> None
     ]
 
 
-def test_the_login_of_an_address_is_left_out() -> None:
-    assert outside("GET https://user:hunter2@host/x?y") == "GET https://host/x?y"
+@pytest.mark.parametrize("login", ["user:hunter2", "user:hunter@2", "token"])
+def test_the_login_of_an_address_is_left_out(login: str) -> None:
+    assert outside(f"GET https://{login}@host/x?y=a@b") == "GET https://host/x?y=a(at)b"
 
 
 def hostile(at: datetime) -> list[Observation]:
