@@ -4,6 +4,7 @@ Pure. What does not belong here: which messages are due (relay.py), or how they 
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -199,9 +200,10 @@ def parse_message(text: str | bytes) -> Message:
             data_version=None if fields["data_version"] is None else int(fields["data_version"]),
             produced_at=None if fields["produced_at"] is None else datetime.fromisoformat(fields["produced_at"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         shown = text.decode(errors="replace") if isinstance(text, bytes) else text
-        raise MessageError(f"no stockpick message ({type(error).__name__}: {error}): {one_line(shown, 80)}") from None
+        why = one_line(f"{type(error).__name__}: {error}", 120)
+        raise MessageError(f"no stockpick message ({why}): {one_line(shown, 80)}") from None
 
 
 def one_line(text: str, longest: int = 40) -> str:
@@ -223,4 +225,7 @@ def _number(value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r} is no number")
-    return float(value)
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is no number of JSON")
+    return number

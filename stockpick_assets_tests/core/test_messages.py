@@ -1,6 +1,7 @@
 """The message of a pick: its text against the published schema, its identity and its topic."""
 
 import json
+import math
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -178,12 +179,19 @@ def test_a_pick_that_abstains_keeps_its_numbers_in_the_message() -> None:
         json.dumps(message() | {"minute": "yesterday"}),
         json.dumps(message() | {"p_profit": "0.5"}),
         json.dumps(message() | {"p_profit": True}),
+        json.dumps(message() | {"p_profit": math.nan}),
+        json.dumps(message() | {"price": 10**400}),
+        json.dumps(message() | {"version": math.inf}),
         json.dumps(message() | {"ticker": 7}),
+        json.dumps(message() | {"minute": "\x1b" + "x" * 10_000}),
+        "[" * 100_000,
     ],
 )
 def test_what_is_no_message_is_refused_with_its_beginning_shown(text: str | bytes) -> None:
-    with pytest.raises(MessageError, match="no stockpick message"):
+    with pytest.raises(MessageError, match="no stockpick message") as refused:
         parse_message(text)
+    assert len(str(refused.value)) < 300
+    assert str(refused.value).isprintable()
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=16))
