@@ -165,8 +165,10 @@ def settled(alert: Alert, delivery: Delivery, channels: Sequence[str], wall: dat
         return alert
     attempts = alert.attempts + 1
     accepted = (*alert.accepted, *delivery.accepted)
-    said = [f"accepted by {', '.join(accepted)}" + (f", in a digest of {delivery.digest}" if delivery.digest else "")]
-    said = said if accepted else []
+    said: list[str] = []
+    if accepted:
+        digest = f", in a digest of {delivery.digest}" if delivery.digest else ""
+        said.append(f"accepted by {', '.join(accepted)}{digest}")
     if delivery.refused:
         said.append(f"refused by {', '.join(delivery.refused)} at attempt {attempts}")
     made = replace(

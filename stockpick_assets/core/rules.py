@@ -11,6 +11,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from stockpick_assets.core.labels import HORIZON
 from stockpick_assets.core.market_hours import MINUTE, minute_label, new_york_date
 from stockpick_assets.core.messages import one_line
 from stockpick_assets.core.quality import COVERAGE_FLOOR
@@ -94,7 +95,7 @@ class Rule:
 
 
 # The forecast of a minute ends five minutes after it, with a bar that closes a minute later.
-FORECAST_IS_OVER = 6 * MINUTE
+FORECAST_IS_OVER = HORIZON + MINUTE
 
 RULES = (
     Rule(
@@ -195,22 +196,20 @@ def rules_from(text: str) -> tuple[Rule, ...]:
 
     Raises ValueError where that makes no sense.
     """
-    chosen = {rule.name: rule for rule in RULES}
+    by_name, chosen = {rule.name: rule for rule in RULES}, dict[str, Rule | None]()
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, value = (piece.strip().lower() for piece in part.partition("="))
-        if name not in chosen:
-            known = ", ".join(rule.name for rule in RULES)
-            raise ValueError(f"{one_line(name)!r} is none of {known}, or is named twice")
-        rule = chosen.pop(name)
+        if name not in by_name or name in chosen:
+            raise ValueError(f"{one_line(name)!r} is none of {', '.join(by_name)}, or is named twice")
         if value == OFF:
+            chosen[name] = None
             continue
         try:
             threshold = float(value)
         except ValueError:
             raise ValueError(f"{name} takes a number, or {OFF}, and not {one_line(value)!r}") from None
-        chosen[f"{name}="] = rule.set_to(threshold)
-    kept = {rule.name: rule for rule in chosen.values()}
-    return tuple(kept[rule.name] for rule in RULES if rule.name in kept)
+        chosen[name] = by_name[name].set_to(threshold)
+    return tuple(rule for rule in (by_name | chosen).values() if rule is not None)
 
 
 @dataclass(frozen=True)

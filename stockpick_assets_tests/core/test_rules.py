@@ -182,6 +182,7 @@ def test_a_stricter_floor_can_still_be_cleared() -> None:
     [
         ("moves=1", "'moves' is none of new_best, likely, move, "),
         ("move=0.03,move=0.04", "or is named twice"),
+        ("move=off,move=0.04", "or is named twice"),
         ("move=much", "move takes a number, or off, and not 'much'"),
         ("move", "move takes a number, or off, and not ''"),
         ("move=3", "move takes share from 0.0001 to 1"),
