@@ -17,11 +17,10 @@ from stockpick_assets.core.grid import Grid, Matrix, carried_forward, lagged
 from stockpick_assets.core.market_hours import Session, minute_label, session_before
 from stockpick_assets.core.probability import WINDOW_MINUTES, pop_window
 from stockpick_assets.core.reasons import Reason
-from stockpick_assets.core.schemas import PICKS
+from stockpick_assets.core.schemas import OF_MESSAGE, PICKS
 from stockpick_assets.core.splits import factors, last_closes, splits
 
-_OF_MESSAGES = ("made_at", "published", "message_id", "message_version", "message")
-RANKED = [name for name in PICKS.columns.names if name not in _OF_MESSAGES]
+RANKED = [name for name in PICKS.columns.names if name not in OF_MESSAGE]
 NOT_MADE = "no prediction was made for this minute"
 
 
@@ -41,9 +40,8 @@ def picks(
 ) -> pa.Table:
     """One pick for each of the session's minutes from `first` to `last` × `selected` tickers, in key order.
 
-    The columns are those of PICKS but for made_at, published and the message's three. predictions: PREDICTIONS of these
-    minutes and all `tickers`, among which a pick is ranked. bars: RAW_PRICES of the previous session, and of this one
-    from its open to `last`.
+    The columns are those of PICKS but for OF_MESSAGE. predictions: PREDICTIONS of these minutes and all `tickers`,
+    among which a pick is ranked. bars: RAW_PRICES of the previous session, and of this one from its open to `last`.
 
     rank: 1 is the highest score of the minute; equal scores in the order of tickers; null without one. price: newest
     close of the session. change_day: price over the previous session's last close, minus 1. change_5m: price over that

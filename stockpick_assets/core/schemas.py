@@ -101,6 +101,8 @@ PICKS = _table(
     message_version=pa.int32(),  # of the messages with this id; null where this version of the pick does not go out
     message=pa.string(),  # the JSON that goes out; null with it
 )
+# Of these what is not the pick itself: when it was made, and what is said of it.
+OF_MESSAGE = ("made_at", "published", "message_id", "message_version", "message")
 SCORES = _table(
     "scores",
     ("minute", "ticker"),

@@ -19,16 +19,15 @@ from stockpick_assets.core.due import DueMinutes
 from stockpick_assets.core.messages import FIRST_VERSION, correction
 from stockpick_assets.core.quality import FINAL
 from stockpick_assets.core.reasons import Reason
-from stockpick_assets.core.schemas import BARS_FETCHED_AT, PICKS, RAW_PRICES, TIMESTAMP
+from stockpick_assets.core.schemas import BARS_FETCHED_AT, OF_MESSAGE, PICKS, RAW_PRICES, TIMESTAMP
 from stockpick_assets.core.splits import in_stored_shares
 
 Integers = NDArray[np.int64]
 
 # An answer that is the same in all of these is no new version of the bar.
 BAR = ("open", "high", "low", "close", "volume", "split", "reason")
-# What two picks of a minute may differ in and be the same pick: when and from what they were made.
-_MADE = ("made_at", "published", "message_id", "message_version", "message")
-_PICK = tuple(name for name in PICKS.columns.names if name not in _MADE)
+# Two picks of a minute that are alike in these are the same pick.
+_PICK = tuple(name for name in PICKS.columns.names if name not in OF_MESSAGE)
 
 
 def known(versions: pa.Table, as_of: datetime) -> pa.Table:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import streamlit as st
 
+from stockpick_assets.core.alerts import Status
 from stockpick_assets.core.market_hours import minute_label
 from stockpick_assets.core.messages import one_line
 from stockpick_assets.core.schemas import ALERTS
@@ -16,11 +17,11 @@ from streamlit_app import alerts, data
 from streamlit_app.rows import ABSENT
 
 ICONS = {
-    "pending": ":material/hourglass_empty:",
-    "sent": ":material/check_circle:",
-    "failed": ":material/error:",
-    "expired": ":material/timer_off:",
-    "suppressed": ":material/notifications_off:",
+    Status.PENDING: ":material/hourglass_empty:",
+    Status.SENT: ":material/check_circle:",
+    Status.FAILED: ":material/error:",
+    Status.EXPIRED: ":material/timer_off:",
+    Status.SUPPRESSED: ":material/notifications_off:",
 }
 
 
