@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.lineage import Lineage, Step, Untraceable, trace
 from stockpick_assets.store import Store
 from stockpick_assets_tests.models import models
@@ -255,5 +256,5 @@ def test_an_alert_that_stands_for_no_pick_is_shown_alone_and_says_so(
     ],
 )
 def test_an_id_that_stands_for_nothing_is_refused_with_what_to_do(store: Store, wanted: str, said: str) -> None:
-    with pytest.raises(Exception, match=said):
+    with pytest.raises(StockpickError, match=said):
         traced(store, wanted)

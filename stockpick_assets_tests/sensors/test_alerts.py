@@ -1,124 +1,28 @@
 """The alerts' sensor, with a webhook on this machine at the other end of a real Apprise."""
 
 import logging
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 import pytest
-from deltalake import write_deltalake
 
-from stockpick_assets.core.alerts import BACK_OFF, MOST_ATTEMPTS, MOST_TEXTS, Parcel, Status, alerts_from
+from stockpick_assets.core.alerts import BACK_OFF, MOST_ATTEMPTS, MOST_TEXTS, Status, alerts_from
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.market_hours import MINUTE
 from stockpick_assets.core.rules import RULES
-from stockpick_assets.core.schemas import ALERTS, RAW_PRICES
-from stockpick_assets.resources.kafka import BrokerError
+from stockpick_assets.core.schemas import RAW_PRICES
 from stockpick_assets.resources.notifier import Notifier
 from stockpick_assets.resources.now import Now
-from stockpick_assets.sensors.alerts import MOST_HELD, Tick, Watch, alerts_sensor
+from stockpick_assets.sensors.alerts import Watch, alerts_sensor
 from stockpick_assets.store import Store
 from stockpick_assets_tests.core.test_alert_texts import HOSTILE
 from stockpick_assets_tests.picks import TICKERS, minute, pick, table
 from stockpick_assets_tests.rows import SESSION
 from stockpick_assets_tests.sensors.flows import FLOW, at, tables
+from stockpick_assets_tests.sensors.ticking import SECOND, FakePosition, Ticking, best, statuses, titles
 from stockpick_assets_tests.webhook import SECRET, Webhook, listening
-
-SECOND = timedelta(seconds=1)
-
-
-@dataclass
-class FakePosition:
-    """How far a relay that does not exist has come; away where `fails` says why."""
-
-    at: datetime | None = None
-    fails: str = ""
-    asked: int = 0
-
-    def next_minute(self) -> datetime | None:
-        """As RelayPosition."""
-        self.asked += 1
-        if self.fails:
-            raise BrokerError(self.fails)
-        return self.at
-
-
-@pytest.fixture
-def webhook() -> Iterator[Webhook]:
-    with listening() as server:
-        yield server
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return tables(tmp_path / "tables").store()
-
-
-class Ticking:
-    """Ticks of one sensor of some rules, whose cursor goes from each to the next as the daemon hands it on."""
-
-    instance = dg.DagsterInstance.ephemeral()  # one for all: to make one takes 0.2 s
-
-    def __init__(self, store: Store, *urls: str, rules: tuple[str, ...] = ("new_best",)) -> None:
-        self._store = store
-        self.notifier = Notifier(" ".join(urls))
-        self._rules = [rule for rule in RULES if rule.name in rules]
-        self.position = FakePosition(SESSION.close)
-        self.cursor: str | None = None
-
-    def remembers(self, market: datetime, **values: Any) -> None:
-        """Change what the sensor remembers at that market time."""
-        watch = Watch.resumed(self.cursor, market, at(market).wall())
-        self.cursor = replace(watch, **values).cursor()
-
-    def tick(self, market: datetime | Now) -> str:
-        """One tick at market time `market`; returns what a person reads of it."""
-        now = market if isinstance(market, Now) else at(market)
-        tick = Tick(FLOW, self._rules, self._store, self.instance, self.notifier, self.position, now)
-        watch, said = tick.done(self.cursor)
-        self.cursor = watch.cursor()
-        return said
-
-    def ticks(self, first: datetime, last: datetime, every: timedelta) -> None:
-        """Tick from one market time to another."""
-        while first <= last:
-            self.tick(first)
-            first += every
-
-
-def best(store: Store, index: int, ticker: str, **values: float) -> None:
-    others = [pick(minute(index), other) for other in TICKERS if other != ticker]
-    store.append("picks", table([pick(minute(index), ticker, 1, **values), *others]), {})
-
-
-def statuses(store: Store) -> list[tuple[str | None, str]]:
-    return [(alert.ticker, alert.status) for alert in sorted(alerts_from(store.read("alerts")), key=lambda a: a.minute)]
-
-
-def titles(webhook: Webhook) -> list[str]:
-    return [received["title"].removeprefix("SIMULATED: ") for received in webhook.received]
-
-
-def gone(store: Store) -> None:
-    """Take the store away: the logs of its tables are no logs."""
-    for name in ("picks", "alerts"):
-        log = Path(store.uri(name)) / "_delta_log"
-        log.rename(log.with_name("log"))
-        log.mkdir()
-        (log / f"{0:020}.json").write_text("no log", encoding="utf-8")
-
-
-def back(store: Store) -> None:
-    """Bring it back as it was."""
-    for name in ("picks", "alerts"):
-        log = Path(store.uri(name)) / "_delta_log"
-        shutil.rmtree(log)
-        log.with_name("log").rename(log)
 
 
 def test_a_new_best_pick_arrives_once_as_plain_text(store: Store, webhook: Webhook) -> None:
@@ -360,36 +264,6 @@ def test_the_broker_is_asked_four_times_a_minute_however_often_the_sensor_ticks(
     assert ticking.position.asked == 4
 
 
-def test_a_store_that_is_away_is_told_at_once_and_written_when_it_is_back(store: Store, webhook: Webhook) -> None:
-    ticking = Ticking(store, webhook.url, rules=("store", "new_best"))
-    best(store, 0, "NVDA")
-    ticking.tick(minute(1))
-    gone(store)
-    ticking.ticks(minute(1) + SECOND, minute(9), 10 * SECOND)
-    assert "; 1 alerts wait to be written: could not " in ticking.tick(minute(9) + 5 * SECOND)
-    assert titles(webhook)[1:] == ["The tables have not been read or written for 30 s"]
-    back(store)
-    best(store, 9, "AMD")
-    assert ticking.tick(minute(10)) == "Judged picks up to 2026-11-20 09:39 New York: 1 new alerts (sent: 1)."
-    assert statuses(store) == [("NVDA", "sent"), (None, "sent"), ("AMD", "sent")]
-    assert len(webhook.received) == 3
-
-
-def test_a_table_of_an_earlier_stockpick_is_told_with_what_to_do_and_the_sensor_goes_on(
-    store: Store, webhook: Webhook
-) -> None:
-    best(store, 0, "NVDA")
-    earlier = ALERTS.without("accepted", "due_at", "matters_until").empty()
-    write_deltalake(store.uri("alerts"), earlier, partition_by=["session"])
-    ticking = Ticking(store, webhook.url, rules=("store", "new_best"))
-    ticking.ticks(minute(1), minute(2), 10 * SECOND)
-    assert titles(webhook) == [
-        "NVDA is the new best pick of 2026-11-20 09:30 New York",
-        "The tables have not been read or written for 30 s",
-    ]
-    assert "was written by an earlier stockpick and lacks the column" in webhook.received[1]["message"]
-
-
 def test_a_tick_that_died_before_its_cursor_was_kept_is_done_again_without_repeating_an_alert(
     store: Store, webhook: Webhook
 ) -> None:
@@ -403,55 +277,17 @@ def test_a_tick_that_died_before_its_cursor_was_kept_is_done_again_without_repea
     assert len(webhook.received) == 1
 
 
-class LosesTheStore(Notifier):
-    """Delivers, and takes the store away before that can be marked."""
-
-    def __init__(self, urls: str, store: Store) -> None:
-        super().__init__(urls)
-        self._store = store
-
-    def deliver(self, texts: Mapping[str, Sequence[Parcel]]) -> dict[str, list[bool]]:
-        """As a notifier."""
-        taken = super().deliver(texts)
-        if texts:
-            gone(self._store)
-        return taken
+@dg.op
+def fetch() -> None:
+    raise ValueError("no rows\nand a second line")
 
 
-def test_an_alert_that_was_sent_but_could_not_be_marked_is_not_sent_again(store: Store, webhook: Webhook) -> None:
-    ticking = Ticking(store, webhook.url)
-    best(store, 0, "NVDA")
-    ticking.notifier = LosesTheStore(webhook.url, store)
-    ticking.tick(minute(1))
-    ticking.tick(minute(1) + 20 * SECOND)
-    back(store)
-    ticking.tick(minute(1) + 40 * SECOND)
-    assert statuses(store) == [("NVDA", "sent")]
-    assert len(webhook.received) == 1
-
-
-def test_what_is_kept_while_the_store_is_away_is_bounded_and_the_newest(store: Store, webhook: Webhook) -> None:
-    best(store, 0, "NVDA")
-    ticking = Ticking(store, webhook.url, rules=("broker", "new_best"))
-    ticking.tick(minute(1))
-    [alert] = alerts_from(store.read("alerts"))
-    ticking.remembers(minute(1), held=tuple(replace(alert, id=f"{alert.id}/{number}") for number in range(MOST_HELD)))
-    gone(store)
-    ticking.position.fails = "no broker"
-    ticking.ticks(minute(2), minute(3), 15 * SECOND)
-    held = Watch.resumed(ticking.cursor, minute(3), at(minute(3)).wall()).held
-    assert (len(held), held[0].id, held[-1].rule) == (MOST_HELD, f"{alert.id}/1", "broker")
+@dg.job
+def live() -> None:
+    fetch()
 
 
 def test_a_failed_run_is_an_alert_with_its_step_and_error_and_a_link(store: Store, webhook: Webhook) -> None:
-    @dg.op
-    def fetch() -> None:
-        raise ValueError("no rows\nand a second line")
-
-    @dg.job
-    def live() -> None:
-        fetch()
-
     now = Now(MarketClock(datetime.now(UTC), SESSION.open, 1.0))
     ticking = Ticking(store, webhook.url, rules=("failed_run",))
     ticking.tick(now)
@@ -469,14 +305,6 @@ def test_a_failed_run_is_an_alert_with_its_step_and_error_and_a_link(store: Stor
 
 
 def test_a_run_that_failed_days_ago_is_no_alert_any_more_and_says_so(store: Store, webhook: Webhook) -> None:
-    @dg.op
-    def fetch() -> None:
-        raise ValueError("no rows")
-
-    @dg.job
-    def live() -> None:
-        fetch()
-
     best(store, 0, "NVDA")
     clock = MarketClock(datetime.now(UTC), SESSION.open + MINUTE, 1.0)
     ticking = Ticking(store, webhook.url, rules=("failed_run",))
