@@ -1,7 +1,7 @@
 """A webhook on this machine: the other end of a real Apprise."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -11,11 +11,12 @@ SECRET = "hunter2hunter2"
 
 
 class Webhook(ThreadingHTTPServer):
-    """A channel: keeps what it is sent, and answers with `status`."""
+    """A channel: keeps what it is sent, and answers with `status` once `meanwhile` has happened."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.status = 200
+        self.meanwhile: Callable[[], object] = lambda: None
         self.received: list[dict[str, Any]] = []
 
     @property
@@ -32,6 +33,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.server.status == 200:
             self.server.received.append(body)
+        self.server.meanwhile()
         self.send_response(self.server.status)
         self.end_headers()
 

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 from stockpick_assets.core.alerts import Parcel
@@ -63,14 +64,19 @@ def _given(channel: Any, texts: Sequence[Parcel]) -> list[bool]:
     return taken
 
 
+# Loggers are one for all threads: the first that is done would let them speak of what another still delivers.
+_ONE_AT_A_TIME = Lock()
+
+
 @contextmanager
 def _unlogged() -> Iterator[None]:
     """Apprise logs an address that it cannot parse, and urllib3 the path of a request, which holds the secret."""
     loggers = [logging.getLogger(name) for name in ("apprise", "urllib3.connectionpool")]
-    for logger in loggers:
-        logger.disabled = True
-    try:
-        yield
-    finally:
+    with _ONE_AT_A_TIME:
         for logger in loggers:
-            logger.disabled = False
+            logger.disabled = True
+        try:
+            yield
+        finally:
+            for logger in loggers:
+                logger.disabled = False
