@@ -26,7 +26,6 @@ from stockpick_assets_tests.short_market import short_market
 
 DAYS = [date(2026, 11, 19), date(2026, 11, 20)]
 OF_TICKER = "PARTITION BY session, ticker"
-CENTRED = f"{OF_TICKER} ORDER BY minute ROWS BETWEEN 2 PRECEDING AND 2 FOLLOWING"
 
 
 @dataclass
