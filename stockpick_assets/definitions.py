@@ -4,7 +4,8 @@
        factors ───^   │       ^─── return_model                   session, made before it opens
                       └─> training_set ─> performance             session, made after its close
     universe                                                      session
-    picks ─> Kafka topic per ticker, alerts                       sensors
+    picks ─> Kafka topic per ticker                               sensors
+    picks, raw_prices, failed runs, the relay's position ─> alerts
     raw_prices, asked again ─> what a revision touches            sensors
 
 What a session leaves behind is what the next begins with: training_set goes into its factors and its return_model, and

@@ -181,7 +181,7 @@ class Tick:
             watch = replace(watch, runs=at)
         watch = self._ask_broker(watch)
         try:
-            write(self._store, watch.held)
+            _write(self._store, watch.held)
             of_tables, judged = self._of_tables(watch.judged)
             seen += of_tables
             watch = replace(watch, held=(), judged=judged, store=None)
@@ -230,10 +230,10 @@ class Tick:
         """Write new alerts before they are sent, or hold them; also returns those that are new, and the pending."""
         if watch.store is None:
             try:
-                new = raise_alerts(self._store, new)
+                new = _raise_alerts(self._store, new)
                 # A run may have failed days before it is found.
                 oldest = min(watch.judged, self._market, *(alert.minute for alert in new))
-                return watch, new, pending_since(self._store, oldest)
+                return watch, new, _pending_since(self._store, oldest)
             except StoreError as error:
                 watch = replace(watch, store=self._away(None, error))
         watch = replace(watch, held=_newest_held(watch.held, new))
@@ -269,7 +269,7 @@ class Tick:
         """Write what became of alerts, or hold it."""
         if watch.store is None:
             try:
-                write(self._store, marked)
+                _write(self._store, marked)
             except StoreError as error:
                 return replace(watch, held=_newest_held((), marked), store=self._away(None, error))
             return watch
@@ -285,7 +285,7 @@ class Tick:
         return of_reaching(rule, self._wall - away.since, self._market, away.market, away.why)
 
 
-def raise_alerts(store: Store, alerts: Sequence[Alert]) -> list[Alert]:
+def _raise_alerts(store: Store, alerts: Sequence[Alert]) -> list[Alert]:
     """Write the alerts that the table does not have yet; returns those. Raises StoreError."""
     if not alerts:
         return []
@@ -296,12 +296,12 @@ def raise_alerts(store: Store, alerts: Sequence[Alert]) -> list[Alert]:
     return new
 
 
-def pending_since(store: Store, minute: datetime) -> list[Alert]:
+def _pending_since(store: Store, minute: datetime) -> list[Alert]:
     """The pending alerts of that minute's day and later. Raises StoreError."""
     return [alert for alert in _alerts_since(store, minute) if alert.status == Status.PENDING]
 
 
-def write(store: Store, alerts: Sequence[Alert]) -> None:
+def _write(store: Store, alerts: Sequence[Alert]) -> None:
     """Write the alerts in place of the rows that the table has of them, or beside them. Raises StoreError."""
     if alerts:
         ids = ", ".join("'" + alert.id.replace("'", "''") + "'" for alert in alerts)
