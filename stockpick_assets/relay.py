@@ -16,13 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stockpick_assets.core.clock import MarketClock
-from stockpick_assets.core.corrections import horizon_end
-from stockpick_assets.core.labels import HORIZON
+from stockpick_assets.core.corrections import OPEN_FOR, horizon_end
 from stockpick_assets.core.market_hours import MINUTE, last_session_begun, minute_label, new_york_date, session_after
-from stockpick_assets.core.messages import FIRST_VERSION, TOPIC_PREFIX, topic_name
+from stockpick_assets.core.messages import FIRST_VERSION, relay_name, topic_name
 from stockpick_assets.core.schemas import PICKS
 from stockpick_assets.resources.kafka import Outgoing, Position
-from stockpick_assets.store import Store, TableMissing
+from stockpick_assets.store import Store, TableMissing, VersionGone
 
 # Of the time that a session's 39,000 take, reading the table is a third at 3,000 a transaction and a sixth at 9,000.
 MESSAGES_AT_ONCE = 9000
@@ -144,7 +143,7 @@ class Relay:
         with self._one_at_a_time:
             try:
                 if self._outlet is None:
-                    self._outlet = self._connect(f"{TOPIC_PREFIX}.relay.{self._source}")
+                    self._outlet = self._connect(relay_name(self._source))
                     self._looked = None
                     # Now, and not with a session's first messages, which would wait for it.
                     self._outlet.prepare(list(self._topics.values()))
@@ -176,7 +175,7 @@ class Relay:
         if looked == self._looked:
             return Relayed(sent.minute, nothing=self._nothing)
         read = partial(store.read, PICKS.name, opened=table, every_version=True)
-        keys = self._keys(read, min(sent.minute, _oldest_open(now)), newest)
+        keys = self._keys(read, min(sent.minute, now - OPEN_FOR), newest)
         firsts = keys.filter(pc.and_(_from(keys, sent.minute), _firsts(keys)))
         minutes = complete_minutes(firsts, list(self._topics))[: max(1, MESSAGES_AT_ONCE // len(self._topics))]
         until = minutes[-1] + MINUTE if minutes else sent.minute
@@ -201,7 +200,12 @@ class Relay:
         begun = [minute for minute, *_ in due if minute < sent.minute]
         if begun and sent.version is not None:
             read = partial(store.read, PICKS.name, version=sent.version, every_version=True)
-            before = self._keys(read, min(begun), max(begun))
+            try:
+                before = self._keys(read, min(begun), max(begun))
+            except VersionGone:
+                # The table was begun anew, or the relay was away for longer than versions are kept: which corrections
+                # were sent is not known, and none is sent twice.
+                return {key for key in due if key[0] >= sent.minute}
             due -= {key for key in _tuples(before) if key[0] < sent.minute}
         return due
 
@@ -243,11 +247,6 @@ def _start(now: datetime) -> datetime:
     """The first minute that a relay without a position sends: the open of the session under way, or of the next."""
     session = last_session_begun(now)
     return session.open if now < session.close else session_after(session).open
-
-
-def _oldest_open(now: datetime) -> datetime:
-    """A moment after which every minute whose horizon is open lies, and few others."""
-    return now - HORIZON - MINUTE
 
 
 def _tuples(rows: pa.Table) -> list[tuple[Any, ...]]:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import rmtree
 from threading import Barrier, BrokenBarrierError
 from typing import Any, NamedTuple
 
@@ -290,6 +291,25 @@ def test_a_position_that_says_nothing_of_corrections_is_taken_up(store: Store) -
     broker = FakeBroker(positions={"stockpick.relay.simulated": Position(int(minute(1).timestamp()) // 60, "")})
     relay(broker).send_due(store, minute(2))
     assert said(broker) == ["0 AAPL 2", "1 AAPL 1", "1 AMD 1", "1 NVDA 1"]
+
+
+def test_a_table_that_was_begun_anew_repeats_no_correction_and_holds_up_no_first_message(store: Store) -> None:
+    live(store, 0, 1)
+    revise(store, 0, made=2)
+    broker = FakeBroker()
+    once = relay(broker)
+    once.send_due(store, minute(2))
+    rmtree(store.uri("picks"))
+    rows = [pick(minute(index), ticker, rank) for index in range(3) for rank, ticker in enumerate(TICKERS, 1)]
+    store.append("picks", table(rows, minute(3)), {})
+    revise(store, 0, made=3)
+    once.send_due(store, minute(3))
+    revise(store, 2, made=4)
+    once.send_due(store, minute(4))
+    assert said(broker) == [
+        *("0 AAPL 1", "0 AAPL 2", "0 AMD 1", "0 NVDA 1", "1 AAPL 1", "1 AMD 1", "1 NVDA 1"),
+        *("2 AAPL 1", "2 AMD 1", "2 NVDA 1", "2 AAPL 2"),
+    ]
 
 
 @dataclass(frozen=True)

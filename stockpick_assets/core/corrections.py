@@ -10,11 +10,12 @@ from stockpick_assets.core.labels import BASIS_POINTS, HORIZON
 from stockpick_assets.core.market_hours import MINUTE
 
 MOVED_BP = 1.0
+OPEN_FOR = MINUTE + HORIZON  # from the start of a minute on
 
 
 def horizon_end(minute: datetime) -> datetime:
     """When the forecast of a minute is over: until then it may be acted on, and corrected."""
-    return minute + MINUTE + HORIZON
+    return minute + OPEN_FOR
 
 
 def corrects(price: float | None, rank: int | None, said_price: float | None, said_rank: int | None) -> bool:

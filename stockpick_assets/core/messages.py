@@ -101,6 +101,11 @@ def topic_prefix(source: str) -> str:
     return f"{TOPIC_PREFIX}.{source}."
 
 
+def relay_name(source: str) -> str:
+    """What the relay's position of a source is kept under: its outbox, consumer group and empty topic."""
+    return f"{TOPIC_PREFIX}.relay.{source}"
+
+
 def message_id(source: str, minute: datetime, ticker: str) -> str:
     """What identifies a message for ever: `simulated/2026-11-23T14:30:00Z/AAPL`."""
     return f"{source}/{minute.astimezone(UTC).strftime(_MINUTE)}/{ticker}"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from kafka import KafkaConsumer
 from kafka.structs import TopicPartition
 
-from stockpick_assets.core.messages import TOPIC_PREFIX
+from stockpick_assets.core.messages import relay_name
 from stockpick_assets.resources.kafka import Kafka, explained
 
 ANSWER_MS = 5000
@@ -25,7 +25,7 @@ class RelayPosition:
 
     def next_minute(self) -> datetime | None:
         """The first minute that has not been sent; None before the first. Raises BrokerError after 10 s at most."""
-        group = f"{TOPIC_PREFIX}.relay.{self.source}"
+        group = relay_name(self.source)
         # Not a reader of committed messages (Kafka.consumer): that one waits for a transaction that a dead relay left
         # open, up to 30 s, for the position that it would commit.
         with (
