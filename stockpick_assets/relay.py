@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from threading import Lock
+from time import monotonic
 from typing import Any, NamedTuple, Protocol, Self
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.corrections import OPEN_FOR, horizon_end
+from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import MINUTE, last_session_begun, minute_label, new_york_date, session_after
 from stockpick_assets.core.messages import FIRST_VERSION, relay_name, topic_name
 from stockpick_assets.core.schemas import PICKS
@@ -25,8 +27,16 @@ from stockpick_assets.store import Store, TableMissing, VersionGone
 
 # Of the time that a session's 39,000 take, reading the table is a third at 3,000 a transaction and a sixth at 9,000.
 MESSAGES_AT_ONCE = 9000
+# Of a tick of Dagster's, which is given up after 60 s: it waits for another call, and opening takes up to 55 s (15 to
+# connect, 15 for the topics, 25 for the first position). After a slow opening nothing is read or sent.
+WAIT_SECONDS = 3.0
+SLOW_OPENING_SECONDS = 5.0
 KEY = ("minute", "ticker", "message_version")
 Read = Callable[..., pa.Table]  # of every version of picks, as `Store.read`
+
+
+class StillSending(StockpickError):
+    """Another call of the relay has not ended; what is due stays due."""
 
 
 class Outlet(Protocol):
@@ -114,17 +124,23 @@ class Relay:
     """Sends what is due of one source's picks, a bounded number of minutes at a time.
 
     connect: opens the outbox of that name. It is opened on first use and again after an error, so that a process keeps
-    one connection for all its calls.
+    one connection for all its calls. seconds: of a clock that only counts.
     """
 
     def __init__(
-        self, source: str, tickers: Sequence[str], clock: MarketClock, connect: Callable[[str], Outlet]
+        self,
+        source: str,
+        tickers: Sequence[str],
+        clock: MarketClock,
+        connect: Callable[[str], Outlet],
+        seconds: Callable[[], float] = monotonic,
     ) -> None:
         self._source = source
         self._topics = {ticker: topic_name(source, ticker) for ticker in tickers}
         # A replay that goes on in its session goes on in its topics; one of another session begins anew.
         self._replay = new_york_date(clock.replay_from).isoformat() if clock.replay_from else ""
         self._connect = connect
+        self._seconds = seconds
         self._outlet: Outlet | None = None
         self._looked: tuple[int, datetime] | None = None  # at which version, up to which minute, in vain
         self._nothing = ""
@@ -138,19 +154,26 @@ class Relay:
 
         A minute is due when picks has a row of every ticker for it and nothing later was sent. A correction is due
         when the message that it takes the place of was sent, or is sent with it, and the horizon is open. Raises
-        BrokerError and StoreError; what was due then stays due. A second call waits until the first has ended.
+        BrokerError and StoreError; what was due then stays due. A call during another waits for it for WAIT_SECONDS and
+        then raises StillSending. A call that was slow to open the connection sends nothing.
         """
-        with self._one_at_a_time:
-            try:
-                if self._outlet is None:
-                    self._outlet = self._connect(relay_name(self._source))
-                    self._looked = None
-                    # Now, and not with a session's first messages, which would wait for it.
-                    self._outlet.prepare(list(self._topics.values()))
-                return self._send_due(self._outlet, store, now)
-            except Exception:
-                self.close()
-                raise
+        if not self._one_at_a_time.acquire(timeout=WAIT_SECONDS):
+            raise StillSending(
+                f"another tick of the relay of {self._source} is still sending; what is due follows at the next tick"
+            )
+        try:
+            began = self._seconds()
+            outlet, sent = self._reached(now)
+            opening = self._seconds() - began
+            if opening > SLOW_OPENING_SECONDS:
+                nothing = f"Opening the connection to Kafka took {opening:.0f} s; what is due follows at the next tick."
+                return Relayed(sent.minute, nothing=nothing)
+            return self._send_due(outlet, store, sent, now)
+        except Exception:
+            self.close()
+            raise
+        finally:
+            self._one_at_a_time.release()
 
     def close(self) -> None:
         """Give up the connection."""
@@ -158,12 +181,21 @@ class Relay:
             self._outlet.close()
             self._outlet = None
 
-    def _send_due(self, outlet: Outlet, store: Store, now: datetime) -> Relayed:
-        sent = Reached.of(outlet.position) if outlet.position else None
+    def _reached(self, now: datetime) -> tuple[Outlet, Reached]:
+        """The outbox, opened where it is not, and how far the messages were sent."""
+        if self._outlet is None:
+            self._outlet = self._connect(relay_name(self._source))
+            self._looked = None
+            # Now, and not with a session's first messages, which would wait for it.
+            self._outlet.prepare(list(self._topics.values()))
+        sent = Reached.of(self._outlet.position) if self._outlet.position else None
         if sent is None or sent.replay != self._replay:
             sent = Reached(_start(now), None, self._replay)
             # Committed at once: a broker that is away later in the day must not move the start.
-            outlet.send([], sent.position())
+            self._outlet.send([], sent.position())
+        return self._outlet, sent
+
+    def _send_due(self, outlet: Outlet, store: Store, sent: Reached, now: datetime) -> Relayed:
         try:
             table = store.open(PICKS.name)
         except TableMissing:

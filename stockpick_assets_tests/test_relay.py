@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import rmtree
-from threading import Barrier, BrokenBarrierError
+from threading import Barrier, BrokenBarrierError, Event
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.market_hours import MINUTE, session_after
-from stockpick_assets.relay import MESSAGES_AT_ONCE, Relay, complete_minutes
+from stockpick_assets.relay import MESSAGES_AT_ONCE, SLOW_OPENING_SECONDS, Relay, StillSending, complete_minutes
 from stockpick_assets.resources.kafka import BrokerError, OutboxTaken, Outgoing, Position
 from stockpick_assets.store import Store, StoreError
 from stockpick_assets_tests.fake_outbox import FakeBroker, FakeOutbox
@@ -213,6 +213,41 @@ def test_of_two_calls_at_one_time_the_second_begins_where_the_first_has_come_to(
         done = list(threads.map(lambda now: shared.send_due(store, now).messages, [minute(2)] * 2))
     assert sent(broker) == every(0, 1)
     assert sorted(done) == [0, len(TICKERS)]
+
+
+def test_a_call_that_finds_another_stuck_says_so_and_leaves_it_its_connection(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stockpick_assets.relay.WAIT_SECONDS", 0.05)
+    store.append("picks", picks(1), {})
+    broker, stuck, free = FakeBroker(), Event(), Event()
+
+    class Stuck(FakeOutbox):
+        def send(self, messages: Sequence[Outgoing], position: Position) -> None:
+            stuck.set()
+            assert free.wait(20)
+            super().send(messages, position)
+
+    shared = Relay("simulated", TICKERS, LIVE, lambda name: Stuck(broker, name, broker.opened))
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(shared.send_due, store, minute(1))
+        try:
+            assert stuck.wait(20)
+            with pytest.raises(StillSending, match="another tick of the relay of simulated is still sending"):
+                shared.send_due(store, minute(1))
+        finally:
+            free.set()
+        assert first.result().messages == len(TICKERS)
+
+
+def test_a_call_that_was_slow_to_open_the_connection_leaves_sending_to_the_next(store: Store) -> None:
+    store.append("picks", picks(1), {})
+    broker, times = FakeBroker(), iter([100.0, 100.5 + SLOW_OPENING_SECONDS, 200.0, 200.0])
+    slow = Relay("simulated", TICKERS, LIVE, broker.connect, lambda: next(times))
+    done = slow.send_due(store, minute(1))
+    assert str(done) == "Opening the connection to Kafka took 6 s; what is due follows at the next tick."
+    assert (broker.committed, done.until) == ([], minute(0))
+    assert slow.send_due(store, minute(1)).messages == len(TICKERS)
 
 
 def test_a_store_that_cannot_be_read_is_an_error_and_not_an_empty_table(tmp_path: Path, store: Store) -> None:
