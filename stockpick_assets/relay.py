@@ -149,8 +149,8 @@ class Relay:
         self._one_at_a_time = Lock()
 
     def send_due(self, store: Store, now: datetime) -> Relayed:
-        """Send the oldest minutes due at market time `now`, at most MESSAGES_AT_ONCE messages, and every correction
-        that is due, in one transaction.
+        """Send the oldest minutes due at market time `now`, of one session and at most MESSAGES_AT_ONCE messages, and
+        every correction that is due, in one transaction.
 
         A minute is due when picks has a row of every ticker for it and nothing later was sent. A correction is due
         when the message that it takes the place of was sent, or is sent with it, and the horizon is open. Raises
@@ -207,13 +207,20 @@ class Relay:
         if looked == self._looked:
             return Relayed(sent.minute, nothing=self._nothing)
         read = partial(store.read, PICKS.name, opened=table, every_version=True)
-        keys = self._keys(read, min(sent.minute, now - OPEN_FOR), newest)
-        firsts = keys.filter(pc.and_(_from(keys, sent.minute), _firsts(keys)))
-        minutes = complete_minutes(firsts, list(self._topics))[: max(1, MESSAGES_AT_ONCE // len(self._topics))]
+        session = last_session_begun(sent.minute)
+        while True:
+            # A session at a time: of a long backlog every call would read the whole rest.
+            due_from = max(sent.minute, session.open)
+            keys = self._keys(read, min(due_from, now - OPEN_FOR), min(session.last_minute, newest))
+            firsts = keys.filter(pc.and_(_from(keys, sent.minute), _firsts(keys)))
+            minutes = complete_minutes(firsts, list(self._topics))[: max(1, MESSAGES_AT_ONCE // len(self._topics))]
+            if minutes or session_after(session).open > newest:
+                break
+            session = session_after(session)
         until = minutes[-1] + MINUTE if minutes else sent.minute
         corrections = self._corrections(store, keys, sent, until, now)
         if not minutes and not corrections:
-            self._looked, self._nothing = looked, self._waiting(firsts, sent.minute, newest)
+            self._looked, self._nothing = looked, self._waiting(firsts, due_from, newest)
             return Relayed(sent.minute, nothing=self._nothing)
         messages = self._messages(read, set(minutes), corrections)
         outlet.send(messages, Reached(until, table.version(), self._replay).position())

@@ -167,6 +167,63 @@ def test_one_call_sends_a_bounded_number_of_messages(store: Store) -> None:
     assert counts == [MESSAGES_AT_ONCE, MESSAGES_AT_ONCE // 2]
 
 
+@dataclass(frozen=True)
+class Counting(Store):
+    """A store that counts the rows of each read."""
+
+    rows: list[int] = field(default_factory=list)
+
+    def read(self, name: str, **ends: Any) -> pa.Table:
+        rows = super().read(name, **ends)
+        self.rows.append(rows.num_rows)
+        return rows
+
+
+def test_of_a_backlog_each_row_is_read_for_its_own_session_alone(store: Store) -> None:
+    session, opens, each = SESSION, list[datetime](), 5
+    for _ in range(4):
+        rows = [pick(session.open + index * MINUTE, ticker) for index in range(each) for ticker in TICKERS]
+        store.append("picks", table(rows, session.open + each * MINUTE), {})
+        opens.append(session.open)
+        session = session_after(session)
+    broker, counting = FakeBroker(), Counting(store.root, store.source, {})
+    late = relay(broker)
+    late.send_due(store, SESSION.open)
+    while late.send_due(counting, opens[-1] + each * MINUTE):
+        pass
+    assert sent(broker) == [
+        (opening + index * MINUTE, ticker) for opening in opens for index in range(each) for ticker in TICKERS
+    ]
+    assert max(counting.rows) == each * len(TICKERS)
+    assert sum(counting.rows) <= 3 * len(broker.committed)
+
+
+def test_a_session_without_complete_minutes_is_passed_over_once_a_later_one_has_some(store: Store) -> None:
+    monday = session_after(SESSION)
+    tuesday = session_after(monday)
+    store.append("picks", picks(1, tickers=TICKERS[:2]), {})
+    broker = FakeBroker()
+    late = relay(broker)
+    late.send_due(store, SESSION.open)
+    assert str(late.send_due(store, SESSION.close + MINUTE)).startswith("2026-11-20 09:30 New York has picks of 2 of 3")
+    done = late.send_due(store, tuesday.open + MINUTE)
+    assert str(done) == "There are no picks of 2026-11-24 09:30 New York or later yet."
+    store.append("picks", table([pick(tuesday.open, ticker) for ticker in TICKERS]), {})
+    assert late.send_due(store, tuesday.open + MINUTE).minutes == (tuesday.open,)
+    assert sent(broker) == [(tuesday.open, ticker) for ticker in TICKERS]
+
+
+def test_a_correction_of_the_last_minute_is_sent_after_the_close(store: Store) -> None:
+    last = SESSION.length - 1
+    live(store, last)
+    broker = FakeBroker()
+    once = relay(broker)
+    once.send_due(store, SESSION.close - MINUTE)
+    once.send_due(store, SESSION.close)
+    revise(store, last, made=last + 2)
+    assert once.send_due(store, SESSION.close + 2 * MINUTE).corrections == 1
+
+
 @pytest.mark.parametrize("fails", ["to open", "before the commit", "after the commit"])
 def test_whatever_the_broker_does_each_message_is_sent_once_and_in_order(store: Store, fails: str) -> None:
     store.append("picks", picks(3), {})
