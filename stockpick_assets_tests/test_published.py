@@ -1,9 +1,9 @@
 """Minutes put together from messages as they come."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from stockpick_assets.published import PublishedMinute, published_minutes
+from stockpick_assets.published import MOST_WAITING, PublishedMinute, published_minutes
 from stockpick_assets_tests.picks import TICKERS, minute, picks
 
 
@@ -16,11 +16,21 @@ def corrected(text: bytes, version: int, price: float) -> bytes:
     return json.dumps(fields).encode()
 
 
-def read(polls: list[list[bytes]], begins: int = 0) -> list[PublishedMinute | None]:
+def at(text: bytes, index: int) -> bytes:
+    return json.dumps({**json.loads(text), "minute": f"{minute(index):%Y-%m-%dT%H:%M:00Z}"}).encode()
+
+
+def not_told(line: str) -> None:
+    raise AssertionError(line)
+
+
+def read(
+    polls: list[list[bytes]], begins: int = 0, tell: Callable[[str], None] = not_told
+) -> list[PublishedMinute | None]:
     """What comes of a topic that delivers `polls` one after the other."""
     delivered = iter(polls)
     minutes: Iterator[PublishedMinute | None] = published_minutes(
-        lambda seconds: next(delivered), TICKERS, minute(begins)
+        lambda seconds: next(delivered), tell, TICKERS, minute(begins)
     )
     came: list[PublishedMinute | None] = []
     try:
@@ -62,6 +72,24 @@ def test_corrections_of_a_minute_that_was_told_neither_repeat_it_nor_wait_for_ot
 def test_minutes_before_the_beginning_are_passed_over() -> None:
     came = read([texts(3)], begins=2)
     assert [published and published.minute for published in came] == [minute(2)]
+
+
+def test_a_text_that_is_no_message_is_told_and_passed_over() -> None:
+    first, told = texts(1), list[str]()
+    [published] = read([[first[0], b"\x1b[2J", *first[1:]]], tell=told.append)
+    assert published is not None
+    assert published.minute == minute(0)
+    [line] = told
+    assert line.startswith("passed over: no stockpick message (JSONDecodeError")
+    assert line.isprintable()
+
+
+def test_of_minutes_that_never_complete_the_newest_are_waited_for() -> None:
+    """Each minute lacks a ticker, which speaks of the two oldest at the end. They run on over the close."""
+    first, *others = texts(1)
+    lacking = [at(text, index) for index in range(MOST_WAITING + 1) for text in others]
+    came = read([lacking, [at(first, 0), at(first, 1)]])
+    assert [published and published.minute for published in came] == [None, minute(1)]
 
 
 def test_the_best_is_the_message_of_rank_one() -> None:

@@ -151,7 +151,7 @@ def _follow(platform: Platform, settings: Settings, live: Session, count: int | 
     if newest is not None:
         story.tell(f"live from {minute_label(newest)} New York on; a line each minute follows what is caught up with")
     with closing(TopicReader(kafka, topic_prefix(settings.source), "latest")) as reader:
-        minutes = published_minutes(patient(reader.poll, story.tell), platform.flow.window.tickers, begins)
+        minutes = published_minutes(patient(reader.poll, story.tell), story.tell, platform.flow.window.tickers, begins)
         _tell_minutes(minutes, settings, live, count, story)
 
 
