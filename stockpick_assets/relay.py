@@ -30,7 +30,7 @@ MESSAGES_AT_ONCE = 9000
 # Of a tick of Dagster's, which is given up after 60 s: it waits for another call, and opening takes up to 55 s (15 to
 # connect, 15 for the topics, 25 for the first position). After a slow opening nothing is read or sent.
 WAIT_SECONDS = 3.0
-SLOW_OPENING_SECONDS = 5.0
+SLOW_OPENING_SECONDS = 10.0
 KEY = ("minute", "ticker", "message_version")
 Read = Callable[..., pa.Table]  # of every version of picks, as `Store.read`
 
