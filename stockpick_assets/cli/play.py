@@ -13,7 +13,7 @@ from stockpick_assets.backfill import fail_runs_left_behind, missing, plan, run
 from stockpick_assets.cli.context import Platform
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import Session, last_closed_minute, minute_label, session_after
-from stockpick_assets.core.messages import parse_message, topic_prefix
+from stockpick_assets.core.messages import one_line, parse_message, topic_prefix
 from stockpick_assets.core.replay import HISTORY, replay
 from stockpick_assets.core.schemas import PICKS, SCORES
 from stockpick_assets.published import PublishedMinute, published_minutes
@@ -26,6 +26,7 @@ from stockpick_assets.settings import Settings
 from stockpick_assets.store import Store, TableMissing
 
 MINUTES_OF_ONCE = 3
+LONGEST = 160
 # A live minute takes some 10 s; without one for this long something is wrong that no service died of.
 PATIENCE = timedelta(minutes=4)
 A_YEAR = 250  # sessions
@@ -227,7 +228,7 @@ def _sentence(source: str, minute: PublishedMinute) -> str:
     at = f"{source.upper()} {minute_label(minute.minute)} New York"
     if best is None:
         why = next((message.abstain for message in minute.messages if message.abstain), "no ticker has a forecast")
-        return f"{at}: no pick of {len(minute.messages)} tickers ({why})"
-    mark = f", {best.abstain}" if best.abstain else ""
+        return f"{at}: no pick of {len(minute.messages)} tickers ({one_line(why, LONGEST)})"
+    mark = f", {one_line(best.abstain, LONGEST)}" if best.abstain else ""
     p_profit = "unknown" if best.p_profit is None else f"{best.p_profit:.1%}"
-    return f"{at}: best of {len(minute.messages)} is {best.ticker}, probability of profit {p_profit}{mark}"
+    return f"{at}: best of {len(minute.messages)} is {one_line(best.ticker)}, probability of profit {p_profit}{mark}"

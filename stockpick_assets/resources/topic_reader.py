@@ -70,8 +70,9 @@ class TopicReader:
             return []
         with explained(self._kafka.bootstrap, "reading"):
             polled = self._consumer.poll(timeout_ms=int(seconds * 1000), max_records=5000)
+        # A record may have no value; none of ours is such a one.
         return [
-            Record(each.value, place, each.offset, each.offset < self._read.get(place, 0))
+            Record(each.value or b"", place, each.offset, each.offset < self._read.get(place, 0))
             for place, records in polled.items()
             for each in records
         ]
