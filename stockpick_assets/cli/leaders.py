@@ -88,7 +88,7 @@ def leaders(start: Start | None, group: str | None, as_json: bool, count: int | 
         group = group or f"stockpick.leaders.{settings.source}"
     kafka, prefix = Kafka(settings.kafka_bootstrap, settings.kafka_security()), topic_prefix(settings.source)
     after = start if isinstance(start, datetime) else None
-    begin = settings.clock.wall_at(start) if isinstance(start, datetime) else start or "latest"
+    begin = beginning(settings.clock, start) if isinstance(start, datetime) else start or "latest"
     show = to_json if as_json else to_text
     with suppress(KeyboardInterrupt), closing(TopicReader(kafka, prefix, begin, group)) as reader:
         click.echo(
@@ -103,6 +103,12 @@ def leaders(start: Start | None, group: str | None, as_json: bool, count: int | 
                 click.echo(event, err=True)
             else:
                 click.echo(show(event))
+
+
+def beginning(clock: MarketClock, start: datetime) -> Start:
+    """Where to begin reading for the messages of a market time on."""
+    # A replay that was started again has another clock than the messages that were sent before.
+    return "earliest" if clock.replay_from else clock.wall_at(start)
 
 
 class Watch:

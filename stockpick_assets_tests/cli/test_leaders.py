@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from stockpick_assets.cli.leaders import Watch, leaders, to_json, to_text
+from stockpick_assets.cli.leaders import Watch, beginning, leaders, to_json, to_text
 from stockpick_assets.cli.listening import Alarm, to_channels
 from stockpick_assets.core.alerts import Delivery
 from stockpick_assets.core.clock import MarketClock
@@ -400,3 +400,9 @@ def test_a_time_that_is_none_is_refused_with_what_it_may_be(start: str) -> None:
     said = CliRunner().invoke(leaders, ["--from", start])
     assert said.exit_code == 2
     assert f"'{start}' is none of earliest, latest, a New York time such as '2026-11-23 10:30'" in said.stderr
+
+
+def test_a_replay_is_read_from_its_beginning_as_it_may_have_been_started_anew_since() -> None:
+    live, replayed = MarketClock(), MarketClock(minute(400), minute(0))
+    assert beginning(live, minute(5)) == minute(5)
+    assert beginning(replayed, minute(5)) == "earliest"
