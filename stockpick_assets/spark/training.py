@@ -5,7 +5,6 @@ what its forecasts are worth (core/calibration.py), or what they look like (scor
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import reduce
@@ -44,9 +43,10 @@ _KEY = ("session", "minute", "ticker")
 _OUTCOME = ("sig", "obtainable_return", "close_return")
 LEARNT_FROM = (*READ, TARGET, "obtainable_return", "close_return")  # the columns of TRAINING_SET that are learnt from
 # The newest sessions that models are fitted to; no fewer than CALIBRATION_SESSIONS, whose outcomes are read with them.
-# Of 100 tickers they are 780,000 rows, and more teach little: of 22 real sessions the last four alone gave an IC of
+# Of 100 tickers they are 390,000 rows. A fit holds five copies of them on the Spark server, 375 bytes a row: of 18
+# sessions 1.4 GB, with which its 2 GB ran out. More teach little: of 22 real sessions the last four alone gave an IC of
 # .0740, and all of them .0746.
-FIT_SESSIONS = 20
+FIT_SESSIONS = 10
 NO_TRAINING_SET = f"none of the {FIT_SESSIONS} sessions before this one has a training set"
 # Ridge in MLlib's terms: of the penalty per row, which MLlib divides by the spread of the label, 0.29.
 RIDGE = 2000.0
@@ -57,7 +57,6 @@ DEPTH = 5
 PART_ROWS = 40_000
 # Sums over two parts are the same to the last bit in whichever order these are done; over more they are not.
 PARTITIONS = 2
-_PLAN_CACHE = "spark.connect.session.planCache.enabled"
 
 
 @dataclass(frozen=True)
@@ -134,11 +133,10 @@ def fit(
     forecasts are of the last session by a model of those before; with a single session, of its last third by a
     model of what came earlier.
     """
+    fitted = {kind: _pipeline(spark, training, kind, seed) for kind in _fits(kinds)}
     forecasts = _outcomes(training, predictions, kinds)
     unseen = [kind for kind in kinds if forecasts[f"score_{kind}"].isna().all()]
-    with _plans_forgotten(spark):
-        fitted = {kind: _pipeline(spark, training, kind, seed) for kind in _fits(kinds)}
-        held = _held_forecasts(spark, training, unseen, cost_bp, seed) if unseen else forecasts
+    held = _held_forecasts(spark, training, unseen, cost_bp, seed) if unseen else forecasts
     sessions = tuple(_sessions(training))
 
     def model(kind: str) -> FittedModel:
@@ -156,19 +154,6 @@ def fit(
         )
 
     return tuple(model(kind) for kind in kinds)
-
-
-@contextmanager
-def _plans_forgotten(spark: SparkSession) -> Iterator[None]:
-    """Keeps the server from keeping the plans of what is done within: each holds the rows that it reads.
-
-    Four plans of 18 sessions of 100 tickers were 1.4 GB of its 2 GB, and the fit after them ran out of memory.
-    """
-    spark.conf.set(_PLAN_CACHE, "false")
-    try:
-        yield
-    finally:
-        spark.conf.unset(_PLAN_CACHE)
 
 
 def _sessions(training: pa.Table) -> list[date]:
