@@ -43,8 +43,8 @@ _KEY = ("session", "minute", "ticker")
 _OUTCOME = ("sig", "obtainable_return", "close_return")
 LEARNT_FROM = (*READ, TARGET, "obtainable_return", "close_return")  # the columns of TRAINING_SET that are learnt from
 # The newest sessions that models are fitted to; no fewer than CALIBRATION_SESSIONS, whose outcomes are read with them.
-# Of 100 tickers they are 390,000 rows. In a walk that fitted to all sessions the Spark server held five times the rows of
-# the fit at the 19th one, 1.4 GB, and its 2 GB ran out. More teach little: of 22 real sessions the last four alone gave
+# Of 100 tickers they are 390,000 rows. In a walk that fitted to all sessions the Spark server held five times the rows
+# of the fit at the 19th one, 1.4 GB, and its 2 GB ran out. More teach little: of 22 real sessions the last four alone gave
 # an IC of .0740, and all of them .0746.
 FIT_SESSIONS = 10
 NO_TRAINING_SET = f"none of the {FIT_SESSIONS} sessions before this one has a training set"
