@@ -44,8 +44,8 @@ _OUTCOME = ("sig", "obtainable_return", "close_return")
 LEARNT_FROM = (*READ, TARGET, "obtainable_return", "close_return")  # the columns of TRAINING_SET that are learnt from
 # The newest sessions that models are fitted to; no fewer than CALIBRATION_SESSIONS, whose outcomes are read with them.
 # Of 100 tickers they are 390,000 rows. In a walk that fitted to all sessions the Spark server held five times the rows
-# of the fit at the 19th one, 1.4 GB, and its 2 GB ran out. More teach little: of 22 real sessions the last four alone gave
-# an IC of .0740, and all of them .0746.
+# of the fit at the 19th one, 1.4 GB, and its 2 GB ran out. More teach little: of 22 real sessions the last four alone
+# gave an IC of .0740, and all of them .0746.
 FIT_SESSIONS = 10
 NO_TRAINING_SET = f"none of the {FIT_SESSIONS} sessions before this one has a training set"
 # Ridge in MLlib's terms: of the penalty per row, which MLlib divides by the spread of the label, 0.29.
