@@ -6,13 +6,13 @@ It refuses to write rows that the run has no partition for, another schema than 
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 import pyarrow as pa
@@ -41,8 +41,9 @@ from stockpick_assets.spark.scoring import FITTED_OF, Model, SessionModels, load
 from stockpick_assets.store import CommitRefused, Store, TableMissing, versions_read
 
 EXTENT = "extent"
-# At the stored bars, when another commit comes before each append: three runs of a minute each need three at most.
+# At the stored rows, when another commit comes before each own one: three runs of a minute each need three at most.
 LOOKS = 11
+Committed = TypeVar("Committed")
 
 
 class RefusedRows(StockpickError):
@@ -313,47 +314,56 @@ def _check(rows: pa.Table, name: str, bounds: Bounds, source: str) -> None:
 
 
 def append_new_versions(
-    store: Store, rows: pa.Table, bounds: Bounds, metadata: Mapping[str, str], now: Now, looks: int = LOOKS
+    store: Store, rows: pa.Table, bounds: Bounds, metadata: Mapping[str, str], now: Now
 ) -> tuple[int, int]:
     """Append the rows of an answer that are new versions of bars; the table's version then, and how many they were.
 
-    Where another commit comes between the look and the append, it looks again: two runs of the same minutes at one time
-    would both find them new. Raises CommitRefused when that was so each time or no other came, and StoreError.
+    Raises what `_upon_newest` raises: two runs of the same minutes at one time would both find them new.
     """
-    try:
-        stored = read(store, RAW_PRICES.name, Extent.PARTITIONS, bounds)
-        after = versions_read(stored)[RAW_PRICES.name]
-    except TableMissing:
-        stored, after = RAW_PRICES.empty(), 0
-    wall = now.wall()
-    new = new_versions(rows, stored, now.clock.at(wall), wall)
-    if not new.num_rows:
-        return after, 0
-    try:
-        return store.append(RAW_PRICES.name, new, metadata, after), new.num_rows
-    except CommitRefused:
-        if looks == 1 or store.version(RAW_PRICES.name) == after:
-            raise
-    return append_new_versions(store, rows, bounds, metadata, now, looks - 1)
+
+    def commit(stored: pa.Table, after: int) -> tuple[int, int]:
+        wall = now.wall()
+        new = new_versions(rows, stored, now.clock.at(wall), wall)
+        return (store.append(RAW_PRICES.name, new, metadata, after), new.num_rows) if new.num_rows else (after, 0)
+
+    return _upon_newest(store, RAW_PRICES.name, bounds, commit)
 
 
-def replace_picks(
-    store: Store, made: pa.Table, bounds: Bounds, predicate: str, metadata: Mapping[str, str], looks: int = LOOKS
-) -> int:
+def replace_picks(store: Store, made: pa.Table, bounds: Bounds, predicate: str, metadata: Mapping[str, str]) -> int:
     """Commit what picks holds of the partitions once `made` is there (core/versions.py); returns the new version.
 
-    Where another commit comes between the look and the replacement, it looks again: of two runs of the same minutes at
-    one time the later would take away what the earlier one published. Raises CommitRefused when that was so each time
-    or no other came, and StoreError.
+    Raises what `_upon_newest` raises: of two runs of the same minutes at one time the later would take away what the
+    earlier one published.
+    """
+
+    def commit(stored: pa.Table, after: int) -> int:
+        return store.replace(PICKS.name, picks_kept(made, stored), predicate, metadata, after)
+
+    return _upon_newest(store, PICKS.name, bounds, commit, every_version=True)
+
+
+def _upon_newest(
+    store: Store,
+    name: str,
+    bounds: Bounds,
+    commit: Callable[[pa.Table, int], Committed],
+    *,
+    every_version: bool = False,
+    looks: int = LOOKS,
+) -> Committed:
+    """What `commit` answers to the rows that the table has of the partitions, and its version that has them.
+
+    Where another commit comes between the look and that one, it looks again. Raises CommitRefused when that was so each
+    time or no other came, and StoreError.
     """
     try:
-        stored = read(store, PICKS.name, Extent.PARTITIONS, bounds, every_version=True)
-        after = versions_read(stored)[PICKS.name]
+        stored = read(store, name, Extent.PARTITIONS, bounds, every_version=every_version)
+        after = versions_read(stored)[name]
     except TableMissing:
-        stored, after = PICKS.empty(), 0
+        stored, after = TABLES[name].empty(), 0
     try:
-        return store.replace(PICKS.name, picks_kept(made, stored), predicate, metadata, after)
+        return commit(stored, after)
     except CommitRefused:
-        if looks == 1 or store.version(PICKS.name) == after:
+        if looks == 1 or store.version(name) == after:
             raise
-    return replace_picks(store, made, bounds, predicate, metadata, looks - 1)
+    return _upon_newest(store, name, bounds, commit, every_version=every_version, looks=looks - 1)
