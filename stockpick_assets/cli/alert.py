@@ -7,7 +7,7 @@ import click
 
 from stockpick_assets.cli.columns import aligned
 from stockpick_assets.core.alert_texts import label
-from stockpick_assets.core.alerts import NO_CHANNEL, Alert, Parcel, Status, alerts_from
+from stockpick_assets.core.alerts import NO_CHANNEL, Alert, Status, alerts_from
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.links import Links
 from stockpick_assets.core.market_hours import minute_label
@@ -37,15 +37,14 @@ def test(context: click.Context) -> None:
     if not notifier.channels:
         raise StockpickError(NO_CHANNEL)
     links = Links(settings.app_url, settings.dagster_url, settings.source)
-    text = Parcel(
+    delivery = notifier.tell(
         f"{label(settings.source)}this is a test of stockpick's alerts",
         f"Nothing happened. Sent at {wall_clock():%Y-%m-%d %H:%M:%S} UTC by `stockpick alert test`.\n{links.alerts()}",
-        (),
     )
-    taken = notifier.deliver({channel: [text] for channel in notifier.channels})
-    for channel, took in taken.items():
-        click.echo(f"{channel}: {click.style('accepted', 'green') if took[0] else click.style('refused', 'red')}")
-    if not all(took[0] for took in taken.values()):
+    for channel in notifier.channels:
+        took = channel in delivery.accepted
+        click.echo(f"{channel}: {click.style('accepted', 'green') if took else click.style('refused', 'red')}")
+    if delivery.refused:
         context.exit(1)
 
 

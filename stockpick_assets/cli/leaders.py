@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import click
 
-from stockpick_assets.cli.listening import Alarm, Listening, to_channels
+from stockpick_assets.cli.listening import Alarm, Listening
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.labels import BASIS_POINTS
 from stockpick_assets.core.leaders import Leader, Leaders
@@ -96,7 +96,7 @@ def leaders(start: Start | None, group: str | None, as_json: bool, count: int | 
             + (f" as the group {group}" if group else ""),
             err=True,
         )
-        alarm = Alarm(to_channels(Notifier(urls))) if alert else None
+        alarm = Alarm(Notifier(urls).tell) if alert else None
         watch = Watch(reader, settings.source, settings.clock, lambda: datetime.now(UTC), after, alarm)
         for event in watch.events(count, once):
             if isinstance(event, str):

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 
 from stockpick_assets.core.alert_texts import label
-from stockpick_assets.core.alerts import Delivery, Parcel
+from stockpick_assets.core.alerts import Delivery
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.leaders import silence
 from stockpick_assets.core.market_hours import minute_label, new_york_date
-from stockpick_assets.resources.notifier import Notifier
 
 ALARM_RETRY = timedelta(minutes=1)
 
@@ -47,19 +46,6 @@ class Alarm:
             return None
         self._next = wall + ALARM_RETRY
         return f"no channel took the alert ({', '.join(delivery.refused)}); trying again in {ALARM_RETRY}"
-
-
-def to_channels(notifier: Notifier) -> Callable[[str, str], Delivery]:
-    """What gives a title and a body to each of the notifier's channels."""
-
-    def deliver(title: str, body: str) -> Delivery:
-        taken = notifier.deliver({channel: [Parcel(title, body, ())] for channel in notifier.channels})
-        return Delivery(
-            tuple(channel for channel, took in taken.items() if took[0]),
-            tuple(channel for channel, took in taken.items() if not took[0]),
-        )
-
-    return deliver
 
 
 class Listening:

@@ -92,9 +92,9 @@ class Parcel:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What one attempt to deliver an alert came to: the channels that took it and those that did not, by their labels.
+    """What one attempt to deliver a text came to: the channels that took it and those that did not, by their labels.
 
-    digest: how many alerts the text had that told it, where that was more than one.
+    digest: how many alerts it told, where that was more than one.
     """
 
     accepted: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
-from stockpick_assets.core.alerts import Parcel
+from stockpick_assets.core.alerts import Delivery, Parcel
 
 
 class Notifier:
@@ -39,6 +39,14 @@ class Notifier:
             opened = self._open()
             taken = threads.map(lambda label: _given(opened[label], texts[label]), texts)
             return dict(zip(texts, taken, strict=True))
+
+    def tell(self, title: str, body: str) -> Delivery:
+        """Give one text to every channel."""
+        taken = self.deliver({channel: [Parcel(title, body, ())] for channel in self.channels})
+        return Delivery(
+            tuple(channel for channel, took in taken.items() if took[0]),
+            tuple(channel for channel, took in taken.items() if not took[0]),
+        )
 
     def _open(self) -> dict[str, Any]:
         if self._opened is None:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from stockpick_assets.cli.leaders import Watch, beginning, leaders, to_json, to_text
-from stockpick_assets.cli.listening import Alarm, to_channels
+from stockpick_assets.cli.listening import Alarm
 from stockpick_assets.core.alerts import Delivery
 from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.leaders import Leader, Leaders
@@ -324,7 +324,7 @@ def test_a_silence_that_no_channel_heard_of_is_not_said_to_be_over() -> None:
 
 def test_an_alert_goes_to_every_channel_of_the_setting() -> None:
     with webhook_listening() as webhook:
-        delivery = to_channels(Notifier(f"{webhook.url} nonsense"))("the topics have been silent", "look")
+        delivery = Notifier(f"{webhook.url} nonsense").tell("the topics have been silent", "look")
     assert (delivery.accepted, delivery.refused) == (
         ("channel 1 (JSON)",),
         ("channel 2 (no address that Apprise knows)",),
