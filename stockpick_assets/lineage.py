@@ -26,10 +26,9 @@ from stockpick_assets.core.schemas import (
     PREDICTIONS,
     RAW_PRICES,
     RETURN_MODEL,
-    TIMESTAMP,
     TRAINING_SET,
 )
-from stockpick_assets.core.versions import last_of_each
+from stockpick_assets.core.versions import fetched_until
 from stockpick_assets.store import OBJECT, Commit, Store, TableMissing, VersionGone, versions_read
 
 LONGEST_ID = 200
@@ -276,7 +275,7 @@ class _Trace:
         if rows is None:
             rows = self.store.read(RAW_PRICES.name, **ends, every_version=True)
             told = rows.schema.metadata
-            rows = _fetched(rows, until).replace_schema_metadata(told)
+            rows = fetched_until(rows, until).replace_schema_metadata(told)
             when = "none was" if until is None else f"until {until.astimezone(UTC).isoformat(sep=' ')}"
             remark = f"{remark}; these are of the newest, what was fetched {when}"
         own = rows.filter(pc.equal(rows["ticker"], pa.scalar(self.ticker)))
@@ -380,13 +379,6 @@ def _parsed(source: str, wanted: str) -> tuple[datetime, str]:
             f"{one_line('/'.join(wanted.split('/')[:3]), LONGEST_ID)}"
         )
     return at, ticker
-
-
-def _fetched(versions: pa.Table, until: datetime | None) -> pa.Table:
-    """The newest version of each bar of those fetched until then; none where that is None."""
-    by_age: Any = [(column, "ascending") for column in (*RAW_PRICES.key, "fetched_at")]
-    in_time: Any = pc.less_equal(versions["fetched_at"], pa.scalar(until, TIMESTAMP))  # pyright: ignore[reportUnknownMemberType]
-    return last_of_each(versions.filter(in_time).sort_by(by_age), RAW_PRICES.key)  # pyright: ignore[reportUnknownMemberType]
 
 
 def _counts(rows: pa.Table) -> dict[str, Any]:

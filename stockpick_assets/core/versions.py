@@ -35,9 +35,18 @@ def known(versions: pa.Table, as_of: datetime) -> pa.Table:
 
     versions: RAW_PRICES, every version.
     """
-    until: Any = pc.less_equal(versions["known_at"], pa.scalar(as_of, TIMESTAMP))  # pyright: ignore[reportUnknownMemberType]
-    by_age: Any = [(column, "ascending") for column in (*RAW_PRICES.key, "fetched_at")]
-    return last_of_each(versions.filter(until).sort_by(by_age), RAW_PRICES.key)  # pyright: ignore[reportUnknownMemberType]
+    return _newest_until(versions, "known_at", as_of)
+
+
+def fetched_until(versions: pa.Table, until: datetime | None) -> pa.Table:
+    """The same of those that had been fetched at the wall time `until`; none where that is None."""
+    return _newest_until(versions, "fetched_at", until)
+
+
+def _newest_until(versions: pa.Table, column: str, until: datetime | None) -> pa.Table:
+    in_time: Any = pc.less_equal(versions[column], pa.scalar(until, TIMESTAMP))  # pyright: ignore[reportUnknownMemberType]
+    by_age: Any = [(name, "ascending") for name in (*RAW_PRICES.key, "fetched_at")]
+    return last_of_each(versions.filter(in_time).sort_by(by_age), RAW_PRICES.key)  # pyright: ignore[reportUnknownMemberType]
 
 
 def last_of_each(rows: pa.Table, key: Sequence[str]) -> pa.Table:
