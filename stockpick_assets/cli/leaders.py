@@ -13,7 +13,15 @@ from stockpick_assets.core.clock import MarketClock
 from stockpick_assets.core.labels import BASIS_POINTS
 from stockpick_assets.core.leaders import Leader, Leaders
 from stockpick_assets.core.market_hours import NEW_YORK, minute_from_label, minute_label
-from stockpick_assets.core.messages import Message, MessageError, one_line, parse_message, ticker_of, topic_prefix
+from stockpick_assets.core.messages import (
+    Message,
+    MessageError,
+    first_of,
+    one_line,
+    parse_message,
+    ticker_of,
+    topic_prefix,
+)
 from stockpick_assets.resources.kafka import BrokerError, Kafka
 from stockpick_assets.resources.notifier import Notifier
 from stockpick_assets.resources.topic_reader import Record, Start, TopicReader
@@ -217,7 +225,7 @@ def to_text(leader: Leader) -> str:
     if leader.messages < leader.expected:
         notes.append(f"{leader.messages} of {leader.expected} messages")
     if leader.silent:
-        notes.append(f"silent: {_listed([one_line(ticker) for ticker in leader.silent])}")
+        notes.append(f"silent: {first_of([one_line(ticker) for ticker in leader.silent], MOST_SHOWN)}")
     note = f"  [{'; '.join(notes)}]" if notes else ""
     if not leader.best:
         return f"{head}  no ticker has a probability of profit{note}"
@@ -273,8 +281,3 @@ def _of(message: Message) -> str:
     if message.pop_window is not None:
         parts.append(f"pop_window {message.pop_window:.2f}")
     return "  ".join(parts)
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
-    return f"{', '.join(names[:MOST_SHOWN])}{more}"

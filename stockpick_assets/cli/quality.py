@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import NEW_YORK, Session, minute_label, session_on
-from stockpick_assets.core.messages import one_line
+from stockpick_assets.core.messages import first_of, one_line
 from stockpick_assets.core.quality import AnswerMatrix
 from stockpick_assets.core.schemas import RAW_PRICES
 from stockpick_assets.core.session_quality import (
@@ -124,7 +124,7 @@ def to_text(source: str, session: Session, found: SessionQuality, said: Sequence
         lines += ["", "thinnest minutes"]
         lines += [
             f"{_time(thin.minute)}  {thin.listed - len(thin.without)} of {thin.listed} with a bar; "
-            f"without: {_listed(thin.without)}"
+            f"without: {first_of([one_line(ticker) for ticker in thin.without], MOST_NAMED)}"
             for thin in found.thinnest
         ]
     return "\n".join(lines)
@@ -210,8 +210,3 @@ def _ends(things: Sequence[object], thing: str) -> str:
     """How many there are, with the first and the last."""
     last = f" to {things[-1]}" if len(things) > 1 else ""
     return f"{_count(len(things), thing)}, {things[0]}{last}"
-
-
-def _listed(tickers: Sequence[str]) -> str:
-    more = f" and {len(tickers) - MOST_NAMED} more" if len(tickers) > MOST_NAMED else ""
-    return f"{', '.join(map(one_line, tickers[:MOST_NAMED]))}{more}"

@@ -5,13 +5,13 @@ ever a template. What does not belong here: when something is an alert (rules.py
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from stockpick_assets.core.labels import BASIS_POINTS
 from stockpick_assets.core.links import LinkError, Links
 from stockpick_assets.core.market_hours import minute_label
-from stockpick_assets.core.messages import one_line
+from stockpick_assets.core.messages import first_of, one_line
 from stockpick_assets.core.observations import FailedRun
 from stockpick_assets.core.rules import Observation, Rule, Subject
 
@@ -62,13 +62,11 @@ def _abstain(rule: Rule, seen: Observation) -> list[str]:
 
 def _quality(rule: Rule, seen: Observation) -> list[str]:
     facts = seen.facts
-    without: Sequence[str] = facts["without"]
-    named = ", ".join(outside(ticker, 40) for ticker in without[:MOST_NAMED])
-    more = f" and {len(without) - MOST_NAMED} more" if len(without) > MOST_NAMED else ""
+    without = [outside(ticker, 40) for ticker in facts["without"]]
     reasons = ", ".join(f"{count} {outside(reason, 40)}" for reason, count in facts["reasons"])
     return [
         f"{facts['present']} of {facts['listed']} listed tickers have a bar of {_at(seen)}",
-        f"Without: {named}{more} ({reasons}).",
+        f"Without: {first_of(without, MOST_NAMED)} ({reasons}).",
         f"Below {rule.unit.said(rule.threshold or 0.0)} is an alert. `stockpick quality` shows the session.",
     ]
 

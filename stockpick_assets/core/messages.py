@@ -6,7 +6,7 @@ Pure. What does not belong here: which messages are due (relay.py), or how they 
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -217,6 +217,12 @@ def one_line(text: str, longest: int = 40) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
+
+
+def first_of(names: Sequence[str], most: int) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def _text(value: object) -> str:
