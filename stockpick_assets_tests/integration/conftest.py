@@ -4,6 +4,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -12,12 +13,14 @@ import pytest
 from pydantic import SecretStr
 
 from stockpick_assets import services as local
+from stockpick_assets.resources.kafka import Kafka
 from stockpick_assets.services.java import cache_folder
 from stockpick_assets.services.process import ServiceProcess, free_ports
 from stockpick_assets.settings import Settings
 
 # The first test that asks for the services waits for them to start, on a busy machine with their jars fetched anew.
 SECONDS_OF_A_TEST = 600
+_sources = count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,6 +44,17 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         yield local.start(settings, local.DATA, print)
     finally:
         local.stop(settings, on_progress=print)
+
+
+@pytest.fixture
+def kafka(services: Settings) -> Kafka:
+    return Kafka(services.kafka_bootstrap)
+
+
+@pytest.fixture
+def source() -> str:
+    """A source of its own for each test, so that none sees another's topics or position."""
+    return f"test{next(_sources)}"
 
 
 @pytest.fixture(scope="session")

@@ -29,19 +29,6 @@ from stockpick_assets.store import Store
 from stockpick_assets_tests.picks import TICKERS, minute, pick, table
 from stockpick_assets_tests.rows import SESSION
 
-_numbers = count(1)
-
-
-@pytest.fixture
-def kafka(services: Settings) -> Kafka:
-    return Kafka(services.kafka_bootstrap)
-
-
-@pytest.fixture
-def source() -> str:
-    """A source of its own for each test, so that none sees another's topics or position."""
-    return f"led{next(_numbers)}"
-
 
 @pytest.fixture(autouse=True)
 def looking_often(monkeypatch: pytest.MonkeyPatch) -> None:

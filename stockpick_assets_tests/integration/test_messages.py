@@ -8,7 +8,6 @@ import time
 from collections import Counter, defaultdict
 from contextlib import closing
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 from signal import SIGKILL
 from threading import Barrier
@@ -30,19 +29,6 @@ from stockpick_assets.resources.topic_reader import TopicReader
 from stockpick_assets.settings import Settings
 from stockpick_assets.store import Store
 from stockpick_assets_tests.picks import TICKERS, live, minute, pick, picks, revise, table
-
-_numbers = count(1)
-
-
-@pytest.fixture
-def kafka(services: Settings) -> Kafka:
-    return Kafka(services.kafka_bootstrap)
-
-
-@pytest.fixture
-def source() -> str:
-    """A source of its own for each test, so that none sees another's topics or position."""
-    return f"test{next(_numbers)}"
 
 
 @pytest.fixture

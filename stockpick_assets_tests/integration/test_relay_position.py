@@ -2,20 +2,12 @@
 
 from contextlib import closing
 
-import pytest
-
 from stockpick_assets.resources.kafka import Kafka, Outgoing, Position
 from stockpick_assets.resources.relay_position import RelayPosition
-from stockpick_assets.settings import Settings
 from stockpick_assets_tests.picks import minute
 
 SOURCE = "asked"
 OUTBOX = f"stockpick.relay.{SOURCE}"
-
-
-@pytest.fixture
-def kafka(services: Settings) -> Kafka:
-    return Kafka(services.kafka_bootstrap)
 
 
 def position(index: int) -> Position:
