@@ -8,26 +8,30 @@ from stockpick_assets.services.service import Service
 from stockpick_assets.settings import Settings
 
 # FAIR: with one queue for all, a backfill delays the live minute. Few shuffle partitions: a session of 39,000 rows is
-# small, and each partition of each query is a task. The JVM has both its compilers: with the first alone a server is
-# warm sooner (start, fit, save and load of a model took 31 s of processor time against 57 s), but from its ninth live
-# minute on features take 1.3 s against 2.7 s, at the close 1.9 s against 3.5 s. Tables come as local relations:
-# evaluated while a query is planned, one row after the other, a linear fit took 22 s of processor time against 6 to 9
-# s. Without the plan cache a query is analysed two times more (a live minute's features took 6.6 s of processor time
-# against 3.3 s); each plan in it keeps its table, some 13 MB, until the session is closed. Features, indicators and
-# forecasts have more than the 100 classes that the cache of compiled code holds by itself, and would compile all of
-# them every minute.
+# small, each partition of each query is a task, and each task writes the code of its windows anew. Without adaptive
+# plans, which plan each of a query's stages again: a live minute's features took 2.7 s of processor time against 3.4
+# s, with four partitions and adaptive plans. The JVM has both its compilers: with the first alone a server is warm
+# sooner (start, fit, save and load of a model took 31 s of processor time against 57 s), but from its ninth live
+# minute on features take 1.3 s against 2.7 s, at the close 1.9 s against 3.5 s. Without the plan cache a query is
+# analysed two times more (a live minute's features took 6.6 s of processor time against 3.3 s). Features, indicators
+# and forecasts have more than the 100 classes that the cache of compiled code holds by itself, and would compile all of
+# them every minute. Tables that clients send are kept until their session of the server ends, 27 MB for each session of
+# 100 tickers in a walk: above their share of the memory they go to disk, and the rest is for the rows that queries make
+# of them, which Spark does not count. A server that has run out of memory answers nobody, so it ends.
 PROPERTIES = """\
 spark.master                                  local[*]
 spark.app.name                                stockpick
 spark.driver.memory                           2g
+spark.driver.extraJavaOptions                 -XX:+ExitOnOutOfMemoryError
+spark.memory.fraction                         0.3
 spark.driver.host                             127.0.0.1
 spark.driver.bindAddress                      127.0.0.1
 spark.driver.extraClassPath                   {s3a}/*
 spark.connect.grpc.binding.address            127.0.0.1
 spark.connect.grpc.binding.port               {port}
 spark.scheduler.mode                          FAIR
-spark.sql.shuffle.partitions                  4
-spark.sql.optimizer.excludedRules             org.apache.spark.sql.catalyst.optimizer.ConvertToLocalRelation
+spark.sql.shuffle.partitions                  2
+spark.sql.adaptive.enabled                    false
 spark.connect.session.planCache.maxSize       4
 spark.sql.codegen.cache.maxEntries            2000
 spark.sql.session.timeZone                    UTC
