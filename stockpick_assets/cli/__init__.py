@@ -8,6 +8,7 @@ elsewhere.
 
 import ast
 import sys
+import warnings
 from collections.abc import Iterator
 from functools import cached_property
 from importlib import import_module
@@ -62,6 +63,8 @@ def stockpick() -> None:
 
 def main() -> None:
     """Run the command line; an error that a person can act on is one red line, and exit status 1."""
+    # pyspark warns of any pandas from 3.0 on; what is used of it here passes with the pinned one.
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     try:
         stockpick(prog_name="stockpick")
     except StockpickError as error:

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from stockpick_assets import services
+from stockpick_assets.resources.spark import give_up_early
 from stockpick_assets.services.process import free_ports
 from stockpick_assets.services.spark import Spark, SparkAlone
 from stockpick_assets.services.supervisor import Progress
@@ -21,7 +23,7 @@ ANSWER_WITHIN = 2.0  # seconds
 def connected(settings: Settings, say: Progress) -> Iterator[SparkSession]:
     """The session; what was started is stopped after it, also on an error or Ctrl-C.
 
-    Raises ServiceError where no server answers and none can be started.
+    Raises ServiceError where no server answers and none can be started, and where the one that was started dies.
     """
     server = Spark()
     if _answers(server.endpoint(settings)) or not server.is_local(settings):
@@ -36,6 +38,9 @@ def connected(settings: Settings, say: Progress) -> Iterator[SparkSession]:
             services.start(own, alone)
             with _session(own.spark_remote) as session:
                 yield session
+        except PySparkException:
+            services.check(own, alone)
+            raise
         finally:
             services.stop(own, alone)
 
@@ -51,6 +56,7 @@ def _answers(endpoint: tuple[str, int]) -> bool:
 @contextmanager
 def _session(address: str) -> Iterator[SparkSession]:
     session = SparkSession.builder.remote(address).create()
+    give_up_early(session)
     try:
         yield session
     finally:

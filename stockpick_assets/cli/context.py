@@ -31,8 +31,6 @@ class Platform:
     def load(cls, settings: Settings) -> "Platform":
         """Build the definitions; what is secret reaches the resources through the environment, as in a service."""
         warnings.simplefilter("ignore", dg.BetaWarning)
-        # It warns of any pandas from 3.0 on; what is used of it here passes with the pinned one.
-        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
         lay_configuration(settings)
         os.environ.update(instance_environment(settings))
         wall, source = wall_clock(), market_data(settings)

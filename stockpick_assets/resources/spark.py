@@ -8,12 +8,15 @@ from uuid import NAMESPACE_URL, uuid5
 import dagster as dg
 from dagster_pyspark import PySparkResource
 from dagster_pyspark.resources import spark_session_from_config
+from pyspark.sql import SparkSession
+from pyspark.sql.connect.client.retries import DefaultPolicy
 
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.resources.now import wall_clock
 
 PORT = 15002  # where an address names none
 ANSWER_WITHIN = 5.0  # seconds
+RETRIES = 4  # of a question to a server that is gone, 4 s; pyspark's own 15 are ten minutes
 
 
 class SparkUnreachable(StockpickError):
@@ -43,10 +46,16 @@ class RunSpark(PySparkResource):
         shared = {"spark.remote": shared_session(address, wall_clock())}
         self._spark_session = spark_session_from_config({**self.spark_config, **shared})
         self.spark_session.release_session_on_close = False
+        give_up_early(self.spark_session)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Leave the session to the other runs."""
         self.spark_session.stop()
+
+
+def give_up_early(session: SparkSession) -> None:
+    """Let what a session asks fail soon after its server died."""
+    session.client.set_retry_policies([DefaultPolicy(max_retries=RETRIES)])
 
 
 def shared_session(address: str, wall: datetime) -> str:

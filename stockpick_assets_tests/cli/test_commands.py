@@ -11,11 +11,16 @@ import pytest
 STOCKPICK = [sys.executable, "-c", "from stockpick_assets.cli import main; main()"]
 
 
+def shell(home: Path, **environment: str) -> dict[str, str]:
+    """The environment that a command is typed in."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("STOCKPICK_")}
+    return {**kept, "STOCKPICK_HOME": str(home), "STOCKPICK_PORT_OFFSET": "17000", **environment}
+
+
 def stockpick(home: Path, *arguments: str, typed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    shell = {name: value for name, value in os.environ.items() if not name.startswith("STOCKPICK_")}
     return subprocess.run(
         [*STOCKPICK, *arguments],
-        env={**shell, "STOCKPICK_HOME": str(home), "STOCKPICK_PORT_OFFSET": "17000", **environment},
+        env=shell(home, **environment),
         input=typed,
         capture_output=True,
         text=True,

@@ -1,6 +1,7 @@
 """`stockpick evaluate` and `stockpick prove` on a file, as they are typed: where nothing runs, and beside what does."""
 
 import json
+import subprocess
 from datetime import date
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from stockpick_assets.services.process import MARK
 from stockpick_assets.settings import Settings
-from stockpick_assets_tests.cli.test_commands import stockpick
+from stockpick_assets_tests.cli.test_commands import STOCKPICK, shell, stockpick
 from stockpick_assets_tests.short_market import short_market
 
 DAYS = [date(2026, 11, 19), date(2026, 11, 20)]
@@ -55,6 +56,19 @@ def test_a_file_is_evaluated_and_leaves_nothing_running(bars: Path, tmp_path: Pa
     assert made.num_rows == made["score"].null_count + len(made["score"].drop_null()) > 300
     assert set(made["ticker"].to_pylist()) == {f"T{number:02d}" for number in range(6)}
     assert drawing.read_text().startswith("<svg")
+    assert left_running() == []
+
+
+def test_a_server_that_dies_ends_the_command_with_its_last_words(bars: Path, tmp_path: Path) -> None:
+    typed = [*STOCKPICK, "evaluate", str(bars)]
+    with subprocess.Popen(typed, env=shell(tmp_path / "home"), stderr=subprocess.PIPE, text=True) as command:
+        assert command.stderr is not None
+        next(line for line in command.stderr if DAYS[0].isoformat() in line)
+        for process in left_running():
+            process.kill()
+        said = command.stderr.read()
+    assert command.returncode == 1
+    assert "a service died: spark" in said
     assert left_running() == []
 
 
