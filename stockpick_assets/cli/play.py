@@ -56,7 +56,8 @@ def play(settings: Settings, asked: date | None, once: bool) -> None:
     """Start everything, work through what is missing of the history, and follow the live minutes.
 
     asked: the session to replay as if live, where one was named. once: end after MINUTES_OF_ONCE published minutes.
-    Whatever happens, what was started is stopped. Raises StockpickError when it could not be done.
+    Whatever happens, what was started is stopped, by this or by another command. Raises StockpickError when it could
+    not be done.
     """
     running = services.running(settings)
     if running:
@@ -65,7 +66,7 @@ def play(settings: Settings, asked: date | None, once: bool) -> None:
     source = market_data(settings)  # what cannot be read is said before anything is started
     if asked is not None:
         replay(_sessions_over(source, wall_clock()), None, asked)
-    story = Story()
+    story, ours = Story(), True
     story.tell(LABELS[settings.source])
     # A shell starts what it puts in the background with SIGINT ignored, and Dagster's runs then ignore SIGTERM too.
     for sign in (signal.SIGINT, signal.SIGTERM):
@@ -83,11 +84,15 @@ def play(settings: Settings, asked: date | None, once: bool) -> None:
         _follow(platform, settings, live, MINUTES_OF_ONCE if once else None, story)
     except KeyboardInterrupt:
         story.tell("stopping what was started")
+    except services.StoppedElsewhere as error:
+        ours = False
+        story.tell(str(error))
     finally:
         # A second Ctrl-C would leave behind what this one has not stopped yet.
         for sign in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sign, signal.SIG_IGN)
-        services.stop(settings, services.ALL, story.tell)
+        if ours:
+            services.stop(settings, services.ALL, story.tell)
 
 
 def _with_live_session(settings: Settings, source: MarketData, asked: date | None) -> Settings:

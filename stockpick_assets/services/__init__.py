@@ -15,10 +15,30 @@ from stockpick_assets.services.kafka import Kafka
 from stockpick_assets.services.object_store import ObjectStore, with_credentials
 from stockpick_assets.services.service import Service, ServiceError
 from stockpick_assets.services.spark import Spark
-from stockpick_assets.services.supervisor import Progress, ServiceDied, bring_up, check_alive, only_one, take_down
+from stockpick_assets.services.supervisor import (
+    Progress,
+    ServiceDied,
+    StoppedElsewhere,
+    bring_up,
+    check_alive,
+    only_one,
+    take_down,
+)
 from stockpick_assets.settings import Settings
 
-__all__ = ["ALL", "DATA", "Service", "ServiceDied", "ServiceError", "check", "remove", "running", "start", "stop"]
+__all__ = [
+    "ALL",
+    "DATA",
+    "Service",
+    "ServiceDied",
+    "ServiceError",
+    "StoppedElsewhere",
+    "check",
+    "remove",
+    "running",
+    "start",
+    "stop",
+]
 
 OBJECT_STORE = ObjectStore()
 DATA: tuple[Service, ...] = (OBJECT_STORE, Kafka(), Spark())
@@ -63,7 +83,10 @@ def running(settings: Settings) -> list[Service]:
 
 
 def check(settings: Settings, services: Sequence[Service] = ALL) -> None:
-    """Raise ServiceDied, with the end of its log, when a service that this home started is dead and was not stopped."""
+    """Raise ServiceDied, with the end of its log, when a service that this home started is dead and was not stopped.
+
+    Raises StoppedElsewhere when another command stops them.
+    """
     check_alive(settings, services)
 
 

@@ -26,6 +26,10 @@ class ServiceDied(ServiceError):
     """A service that was started is not running any more."""
 
 
+class StoppedElsewhere(ServiceError):
+    """Another command has stopped the services, or is about to."""
+
+
 def bring_up(settings: Settings, services: Sequence[Service], on_progress: Progress) -> None:
     """Start those of `services` that do not run, side by side, and wait until all of them answer.
 
@@ -74,11 +78,16 @@ def take_down(settings: Settings, groups: Iterable[Sequence[Service]], on_progre
 
 
 def check_alive(settings: Settings, services: Sequence[Service]) -> None:
-    """Raise ServiceDied when one of `services` was started in this home, was not stopped, and is dead."""
-    for service in services:
-        running = service.process(settings)
-        if running.recorded and running.leader() is None:
-            raise ServiceDied(_with_log(f"a service died: {service.name}", running))
+    """Raise ServiceDied when one of `services` was started in this home, was not stopped, and is dead.
+
+    Raises StoppedElsewhere when none of them is left to be looked after, or another command has the home.
+    """
+    processes = [(service, service.process(settings)) for service in services]
+    dead = [(service, running) for service, running in processes if running.recorded and running.leader() is None]
+    if not any(running.recorded for _, running in processes) or (dead and _taken(settings)):
+        raise StoppedElsewhere(f"another command stopped the services of {settings.home.absolute()}")
+    for service, running in dead:
+        raise ServiceDied(_with_log(f"a service died: {service.name}", running))
 
 
 @contextmanager
@@ -94,6 +103,15 @@ def only_one(settings: Settings) -> Iterator[None]:
                 "wait for it, or set STOCKPICK_HOME to use a home of your own"
             ) from None
         yield
+
+
+def _taken(settings: Settings) -> bool:
+    """Whether another command starts or stops services of this home now."""
+    try:
+        with only_one(settings):
+            return False
+    except ServiceError:
+        return True
 
 
 def _check_can_run(settings: Settings, service: Service) -> None:

@@ -10,7 +10,14 @@ import pytest
 from stockpick_assets.services import supervisor
 from stockpick_assets.services.process import free_ports
 from stockpick_assets.services.service import Service, ServiceError
-from stockpick_assets.services.supervisor import ServiceDied, bring_up, check_alive, only_one, take_down
+from stockpick_assets.services.supervisor import (
+    ServiceDied,
+    StoppedElsewhere,
+    bring_up,
+    check_alive,
+    only_one,
+    take_down,
+)
 from stockpick_assets.settings import Settings
 
 
@@ -59,7 +66,6 @@ def test_services_are_started_told_of_and_stopped_and_both_can_be_repeated(setti
         take_down(settings, [services], lines.append)
     assert alive(settings, *services) == []
     assert len([line for line in lines if "stopped" in line]) == 2
-    check_alive(settings, services)
 
 
 def test_a_service_is_launched_after_those_it_needs_answer(settings: Settings) -> None:
@@ -129,6 +135,22 @@ def test_a_service_that_died_since_is_told(settings: Settings) -> None:
     bring_up(settings, [service], silent)
     check_alive(settings, [service])
     take_down(settings, [[service]], silent)
+
+
+def test_services_that_another_command_stops_or_has_stopped_did_not_die(settings: Settings) -> None:
+    one, two = Program("one"), Program("two")
+    bring_up(settings, [one, two], silent)
+    leader = one.process(settings).leader()
+    assert leader is not None
+    with only_one(settings):
+        check_alive(settings, [one, two])
+        leader.kill()
+        leader.wait()
+        with pytest.raises(StoppedElsewhere, match="another command stopped the services of /"):
+            check_alive(settings, [one, two])
+    take_down(settings, [[one, two]], silent)
+    with pytest.raises(StoppedElsewhere):
+        check_alive(settings, [one, two])
 
 
 def test_a_service_that_runs_with_other_settings_is_not_taken_for_ours(settings: Settings) -> None:
