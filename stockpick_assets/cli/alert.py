@@ -45,6 +45,7 @@ def test(context: click.Context) -> None:
         took = channel in delivery.accepted
         click.echo(f"{channel}: {click.style('accepted', 'green') if took else click.style('refused', 'red')}")
     if delivery.refused:
+        click.echo("What a service answered may hold its address, and is not shown: is the address right, and valid?")
         context.exit(1)
 
 
