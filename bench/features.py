@@ -1,7 +1,7 @@
 """Features of a live minute, of a session and of many, through the production function, beside pandas on the same work.
 
-Many sessions are asked for one after the other, as a walk through them does: an answer of 1.1 million rows at once does
-not fit into the server's 2 GB.
+Many sessions are asked for one after the other, as a walk through them does, and TOGETHER at a time, which shares what
+a question costs by itself: an answer of 1.1 million rows at once does not fit into the server's 2 GB.
 
 The bars are those of the simulated exchange, sessions of 390 minutes, and no factors are known of them; what the
 statement takes does not depend on the numbers in it. A live minute is the last of a session so far, the dearest. A
@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -48,33 +48,39 @@ from stockpick_assets.spark.frames import frame
 from stockpick_assets.spark.indicators import with_indicators
 
 SEED = 7
+TOGETHER = 5  # sessions
 KEY = ["session", "minute", "ticker"]
 PART = ["sig", "return_1", "n_cmid", "n_bar", "n_oc", "n_upw", "n_dnw", "n_og", "e1", "es5"]
 
 
 @dataclass(frozen=True)
 class Work:
-    """Features of `bars` from the minute `first` on. warm_up: answers after the first that are not counted."""
+    """Features of `bars` from the minute `first` on, `together` sessions a question.
+
+    warm_up: answers after the first that are not counted.
+    """
 
     name: str
     bars: pa.Table
     first: datetime
     warm_up: int
+    together: int = 1
 
-    def sessions(self) -> Iterator[tuple[date, pa.Table]]:
-        """The bars of each session."""
-        for day in self.bars["session"].unique().to_pylist():
-            yield day, self.bars.filter(pc.equal(self.bars["session"], pa.scalar(day)))
+    def questions(self) -> Iterator[tuple[list[date], pa.Table]]:
+        """The sessions of each question, and their bars."""
+        days = self.bars["session"].unique().to_pylist()
+        for some in (days[first : first + self.together] for first in range(0, len(days), self.together)):
+            yield some, self.bars.filter(pc.is_in(self.bars["session"], pa.array(some, pa.date32())))
 
     def of_spark(self, spark: SparkSession, ask: Callable[[DataFrame, DataFrame], DataFrame]) -> pa.Table:
-        """What is asked of the features and the bars of each session; the features by the production function."""
+        """What is asked of the features and the bars of each question; the features by the production function."""
 
-        def answer(day: date, bars: pa.Table) -> pa.Table:
-            factors = frame(spark, aligned(FACTORS.empty(), [day], bars["ticker"].unique().to_pylist()))
+        def answer(days: list[date], bars: pa.Table) -> pa.Table:
+            factors = frame(spark, aligned(FACTORS.empty(), days, bars["ticker"].unique().to_pylist()))
             known = frame(spark, bars)
             return ask(features(known, factors, self.first), known).toArrow()
 
-        return pa.concat_tables([answer(*session) for session in self.sessions()])
+        return pa.concat_tables([answer(*question) for question in self.questions()])
 
     def whole(self, spark: SparkSession) -> pa.Table:
         """All features, as rows."""
@@ -230,6 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     minute = Work("minute", session, last.close - MINUTE, warm_up=9)
     one = Work("session", session, last.open, warm_up=3)
     many = Work("sessions", bars, bars["minute"][0].as_py(), warm_up=0)
+    together = replace(many, name="sessions_together", together=TOGETHER)
     figures: dict[str, Any] = {
         "tickers": chosen.tickers,
         "session_rows": session.num_rows,
@@ -240,6 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with server() as spark:
         figures |= measured(spark, one, chosen.repetitions)
         figures |= measured_warm(spark, many, 1)
+        figures["sessions_together_spark_warm_s"] = seconds(lambda: together.whole(spark))
     per_row = figures["sessions_spark_warm_s"] / bars.num_rows, figures["session_spark_warm_s"] / session.num_rows
     report({**figures, "per_row_over_session": per_row[0] / per_row[1]}, digits=3)
 

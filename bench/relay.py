@@ -1,12 +1,13 @@
 """How long the relay takes for a session's messages, and for live minutes one by one, on a Kafka and an object store of
 the bench's own.
 
-The session is 100 tickers × 390 minutes that wait in picks, in as many files as the open session may have; the baseline
-is kafka-python's producer without a transaction, which is given the same messages to as many topics. Of a live minute
-the time runs from the commit of its picks to the acknowledgement of the transaction, while the relay looks as often as
-its sensor does; commits come at every phase of its looks. Every message is then read again, by a reader of committed
-ones. What a Dagster daemon adds by the times at which it begins a tick is not in it: docs/messages.md has when that is
-nothing. The last line printed is one JSON object.
+A backlog of some sessions is sent by the sensor's ticks, as after a long time without a broker. The session is 100
+tickers × 390 minutes that wait in picks, in as many files as the open session may have; the baseline is kafka-python's
+producer without a transaction, which is given the same messages to as many topics. Of a live minute the time runs from
+the commit of its picks to the acknowledgement of the transaction, while the relay looks as often as its sensor does;
+commits come at every phase of its looks. Every message is then read again, by a reader of committed ones. What a
+Dagster daemon adds by the times at which it begins a tick is not in it: docs/messages.md has when that is nothing.
+The last line printed is one JSON object.
 
     .venv/bin/python bench/relay.py --minutes 60
 """
@@ -17,26 +18,30 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+import dagster as dg
 import pyarrow as pa
 from common import report
+from dagster_aws.s3 import S3Resource
 from kafka import KafkaProducer
-from trivial_flow import simulated
+from trivial_flow import flow_of, simulated
 
 from stockpick_assets import services
 from stockpick_assets.core.clock import MarketClock
-from stockpick_assets.core.market_hours import MINUTE, Session, session_on
+from stockpick_assets.core.market_hours import MINUTE, Session, session_on, sessions_until
 from stockpick_assets.core.messages import Origin, parse_message, topic_name, topic_prefix, with_messages
 from stockpick_assets.core.schemas import PICKS
 from stockpick_assets.core.upkeep import MOST_FILES_WHILE_OPEN
 from stockpick_assets.relay import Relay
 from stockpick_assets.resources.kafka import Kafka
+from stockpick_assets.resources.now import Now
+from stockpick_assets.resources.tables import Tables
 from stockpick_assets.resources.topic_reader import TopicReader
-from stockpick_assets.sensors.relay import SECONDS_BETWEEN_LOOKS
+from stockpick_assets.sensors.relay import SECONDS_BETWEEN_LOOKS, relay_sensor
 from stockpick_assets.services.kafka import Kafka as KafkaService
 from stockpick_assets.services.process import free_ports
 from stockpick_assets.settings import Settings
@@ -92,12 +97,50 @@ def picks(tickers: Sequence[str], session: Session, first: int, minutes: int) ->
     return with_messages(pa.table(made), origin, made_at)
 
 
-def session_seconds(settings: Settings, store: Store, kafka: Kafka) -> dict[str, float]:
-    """Relay a session that waits, and give its messages to a producer without a transaction."""
-    session = session_on(BACKLOG)
+def wait_in_picks(settings: Settings, store: Store, session: Session) -> None:
+    """Write the messages of a session, for the relay to send."""
     chunk = -(-session.length // MOST_FILES_WHILE_OPEN)
     for first in range(0, session.length, chunk):
         store.append(PICKS.name, picks(settings.tickers, session, first, min(chunk, session.length - first)), {})
+
+
+def backlog_ticks(settings: Settings, store: Store, kafka: Kafka, count: int) -> dict[str, float]:
+    """The sensor's ticks until the messages of `count` sessions are sent."""
+    sessions = sessions_until(BACKLOG, count + 1)[:-1]
+    began = time.monotonic()
+    now = Now(MarketClock(), lambda: sessions[-1].close + timedelta(minutes=5, seconds=time.monotonic() - began))
+    relay = Relay("simulated", settings.tickers, MarketClock(), kafka.outbox)
+    sensor, took, said = relay_sensor(flow_of(settings)), [], ""
+    with closing(relay), dg.DagsterInstance.ephemeral() as instance:
+        relay.send_due(store, sessions[0].open)
+        for session in sessions:
+            wait_in_picks(settings, store, session)
+        resources = {"tables": tables_of(settings), "now": now, "relay": relay}
+        while not said.startswith("Everything"):
+            at = time.monotonic()
+            with dg.build_sensor_context(instance=instance, resources=resources) as context:
+                said = sensor.evaluate_tick(context).skip_message or ""
+            took.append(time.monotonic() - at)
+            print(f"{took[-1]:.1f} s: {said}", flush=True)
+    messages = sum(session.length for session in sessions) * len(settings.tickers)
+    return {"backlog_messages": messages, "backlog_ticks": len(took) - 1, "backlog_tick_s_max": max(took)}
+
+
+def tables_of(settings: Settings) -> Tables:
+    """The resource that sensors are given."""
+    s3 = S3Resource(
+        endpoint_url=settings.s3_endpoint,
+        aws_access_key_id=settings.s3_access_key.get_secret_value(),
+        aws_secret_access_key=settings.s3_secret_key.get_secret_value(),
+        region_name=settings.s3_region,
+    )
+    return Tables(s3=s3, bucket=settings.s3_bucket, source=settings.source)
+
+
+def session_seconds(settings: Settings, store: Store, kafka: Kafka) -> dict[str, float]:
+    """Relay a session that waits, and give its messages to a producer without a transaction."""
+    session = session_on(BACKLOG)
+    wait_in_picks(settings, store, session)
     with closing(Relay("simulated", settings.tickers, MarketClock(), kafka.outbox)) as relay:
         began = time.monotonic()
         relay.send_due(store, session.open)
@@ -106,7 +149,7 @@ def session_seconds(settings: Settings, store: Store, kafka: Kafka) -> dict[str,
         while done := relay.send_due(store, session.close):
             sent, transactions = sent + done.messages, transactions + 1
         relayed = time.monotonic()
-    rows = store.read(PICKS.name, columns=["ticker", "message"])
+    rows = store.read(PICKS.name, from_session=BACKLOG, columns=["ticker", "message"])
     texts: list[tuple[str, str]] = list(zip(rows["ticker"].to_pylist(), rows["message"].to_pylist(), strict=True))
     plain = plain_seconds(kafka, settings.tickers, texts)
     return {
@@ -203,10 +246,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tickers", type=int, default=100)
     parser.add_argument("--minutes", type=int, default=60, help="live minutes")
+    parser.add_argument("--backlog", type=int, default=3, help="sessions of the backlog")
     arguments = parser.parse_args()
     with own_services(arguments.tickers) as settings:
         store, kafka = Store.from_settings(settings), Kafka(settings.kafka_bootstrap)
         figures: dict[str, Any] = {"tickers": arguments.tickers}
+        if arguments.backlog:
+            figures |= backlog_ticks(settings, store, kafka, arguments.backlog)
         figures |= session_seconds(settings, store, kafka)
         figures |= live_seconds(settings, store, kafka, arguments.minutes)
         figures |= read_again(kafka)
