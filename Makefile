@@ -46,7 +46,7 @@ clean: .venv ## remove the data of this home; asks before
 test: lint types unit integration ## style, types and every test, on everything they need
 
 unit: .venv packages ## the tests that need no service
-	@.venv/bin/python -m pytest --ignore stockpick_assets_tests/integration
+	@.venv/bin/python -m pytest --numprocesses 2 --dist loadgroup --ignore stockpick_assets_tests/integration
 
 integration: .venv packages minio ## the tests on real services
 	@.venv/bin/python -m pytest stockpick_assets_tests/integration

@@ -46,6 +46,7 @@ setup(
             "pyright[nodejs]",
             "pytest",
             "pytest-timeout",
+            "pytest-xdist",
             "ruff",
         ],
     },

@@ -6,10 +6,20 @@ tests of models took 35 s of the Spark server's processor time against 71 s.
 """
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes run the tests, those of a module have one, and those on Spark: its server starts once."""
+    on_spark = Path(__file__).parent / "spark"
+    for item in items:
+        group = on_spark if on_spark in item.path.parents else item.path
+        item.add_marker(pytest.mark.xdist_group(str(group)))
