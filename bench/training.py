@@ -40,7 +40,7 @@ from stockpick_assets.spark.training import RIDGE, TARGET, fit
 
 LAST_SESSION = date(2026, 11, 20)
 MINUTES, TICKERS = 390, 100
-ROWS = (39_000, 390_000, 800_000)  # of a session, of as many as a fit reads, and of twice as many
+ROWS = (39_000, 390_000, 800_000)  # of a session, of the ten that a fit reads, and of more than twice as many
 REPETITIONS = 5
 SEED, COST_BP = 7, 2.0
 

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from stockpick_assets import services
 from stockpick_assets.resources.spark import give_up_early
 from stockpick_assets.services.process import free_ports
+from stockpick_assets.services.service import ServiceError
 from stockpick_assets.services.spark import Spark, SparkAlone
 from stockpick_assets.services.supervisor import Progress
 from stockpick_assets.settings import Settings
@@ -19,15 +21,19 @@ from stockpick_assets.settings import Settings
 ANSWER_WITHIN = 2.0  # seconds
 
 
+class SparkGone(ServiceError):
+    """A server that answered does no more."""
+
+
 @contextmanager
 def connected(settings: Settings, say: Progress) -> Iterator[SparkSession]:
     """The session; what was started is stopped after it, also on an error or Ctrl-C.
 
-    Raises ServiceError where no server answers and none can be started, and where the one that was started dies.
+    Raises ServiceError where no server answers and none can be started, and where it dies meanwhile.
     """
     server = Spark()
     if _answers(server.endpoint(settings)) or not server.is_local(settings):
-        with _session(settings.spark_remote) as session:
+        with _session(settings) as session:
             yield session
         return
     alone = (SparkAlone(),)
@@ -36,9 +42,9 @@ def connected(settings: Settings, say: Progress) -> Iterator[SparkSession]:
         say("no Spark server answers; one is started for the time")
         try:
             services.start(own, alone)
-            with _session(own.spark_remote) as session:
+            with _session(own) as session:
                 yield session
-        except PySparkException:
+        except SparkGone:
             services.check(own, alone)
             raise
         finally:
@@ -54,10 +60,18 @@ def _answers(endpoint: tuple[str, int]) -> bool:
 
 
 @contextmanager
-def _session(address: str) -> Iterator[SparkSession]:
-    session = SparkSession.builder.remote(address).create()
+def _session(settings: Settings) -> Iterator[SparkSession]:
+    session = SparkSession.builder.remote(settings.spark_remote).create()
     give_up_early(session)
     try:
         yield session
+    # A table that is being sent fails with gRPC's own error.
+    except (PySparkException, grpc.RpcError) as error:
+        if _answers(Spark().endpoint(settings)):
+            raise
+        raise SparkGone(
+            f"Spark at {settings.spark_remote} answered at first and does no more; is it up (`stockpick status`)? "
+            "Its log may say why it ended"
+        ) from error
     finally:
         session.stop()

@@ -48,6 +48,9 @@ def evaluate(
 
     if drawing is not None and drawing.suffix not in DRAWN:
         raise StockpickError(f"{drawing}: name a picture that ends with one of {', '.join(DRAWN)}")
+    for written in (drawing, forecasts):
+        if written is not None and not written.absolute().parent.is_dir():
+            raise StockpickError(f"{written}: there is no folder {written.absolute().parent} to write it into")
     settings = Settings.load()
     found = newest(market(settings, file), sessions)
     evaluation = Evaluation(found, settings.cost_bp)
@@ -62,9 +65,9 @@ def evaluate(
             write(walked)
             progress.console.print(evaluation.progress(walked))
             progress.update(bar, description=walked.session.label(), advance=1)
+    click.echo(json.dumps(evaluation.as_json(), indent=2, default=str) if as_json else evaluation.as_text())
     if drawing is not None:
         picture(evaluation.title, **evaluation.figures()).save(str(drawing))
-    click.echo(json.dumps(evaluation.as_json(), indent=2, default=str) if as_json else evaluation.as_text())
 
 
 @contextmanager

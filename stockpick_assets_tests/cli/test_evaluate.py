@@ -151,6 +151,7 @@ def bars(tmp_path: Path) -> Path:
     ("arguments", "said"),
     [
         (["evaluate", "bars.parquet", "--picture", "a.gif"], "ends with one of .svg, .png, .html"),
+        (["evaluate", "bars.parquet", "--forecasts", "nowhere/a.parquet"], "nowhere/a.parquet: there is no folder /"),
         (["evaluate", "nowhere.parquet"], "there is no file of recorded bars at nowhere.parquet"),
         (
             ["prove", "2026-11-19", "--bars", "bars.parquet"],

@@ -64,8 +64,8 @@ def test_a_server_that_dies_ends_the_command_with_its_last_words(bars: Path, tmp
     with subprocess.Popen(typed, env=shell(tmp_path / "home"), stderr=subprocess.PIPE, text=True) as command:
         assert command.stderr is not None
         next(line for line in command.stderr if DAYS[0].isoformat() in line)
-        for process in left_running():
-            process.kill()
+        for server in psutil.Process(command.pid).children(recursive=True):
+            server.kill()
         said = command.stderr.read()
     assert command.returncode == 1
     assert "a service died: spark" in said
