@@ -101,6 +101,8 @@ class _Past:
     def __init__(self, grid: Grid, bars: pa.Table) -> None:
         close, volume = grid.matrix(bars, "close"), grid.matrix(bars, "volume")
         self.prices = np.log(carried_forward(close))
+        # A session that stopped early did not go on at its last prices.
+        self.prices[np.flatnonzero(~np.isnan(close).all(axis=1)).max(initial=-1) + 1 :] = np.nan
         self.volumes = np.log1p(volume)
         self.dollars = close * volume
         returns = self.prices - lagged(self.prices, 1)

@@ -107,6 +107,13 @@ def test_what_a_ticker_moves_and_trades_is_the_mean_of_its_sessions(bars: pa.Tab
     )
 
 
+def test_a_session_that_stopped_early_moved_as_much_as_its_minutes_did() -> None:
+    session = EARLIER[-1]
+    closes = walk(session, LOADINGS, 1)[:60]
+    made = factors(SESSION, TICKERS, "simulated", bars_of(session, closes, closes * 10), TRAINING_SET.empty())
+    np.testing.assert_allclose(matrix(made, "sig_before"), np.diff(np.log(closes), axis=0).std(axis=0), rtol=1e-9)
+
+
 def test_the_return_after_a_minute_of_the_day_is_remembered_until_half_an_hour_before_the_close() -> None:
     def session_bars(one: Session) -> pa.Table:
         closes = walk(one, np.zeros(25), 2)
