@@ -1,5 +1,6 @@
 """A Spark session for a command: of the platform's server where one answers, else of one started for the time."""
 
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ class SparkGone(ServiceError):
 
 @contextmanager
 def connected(settings: Settings, say: Progress) -> Iterator[SparkSession]:
-    """The session; what was started is stopped after it, also on an error or Ctrl-C.
+    """The session; what was started is stopped after it, also on an error, Ctrl-C or SIGTERM.
 
     Raises ServiceError where no server answers and none can be started, and where it dies meanwhile.
     """
@@ -40,6 +41,8 @@ def connected(settings: Settings, say: Progress) -> Iterator[SparkSession]:
     with tempfile.TemporaryDirectory(prefix="stockpick-spark-") as home:
         own = settings.model_copy(update={"home": Path(home), "spark_remote": f"sc://127.0.0.1:{free_ports(1)[0]}"})
         say("no Spark server answers; one is started for the time")
+        # A command that is terminated would leave its server behind.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             services.start(own, alone)
             with _session(own) as session:

@@ -30,22 +30,28 @@ def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def left_running() -> list[psutil.Process]:
-    """Servers that a command started for the time."""
+def left_running(folder: Path) -> list[psutil.Process]:
+    """Servers that a command whose temporary files are in that folder started for the time."""
     found: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
-            if "stockpick-spark-" in process.environ().get(MARK, ""):
+            if process.environ().get(MARK, "").startswith(f"{folder}/stockpick-spark-"):
                 found.append(process)
         except psutil.Error:
             continue
     return found
 
 
+def typed(bars: Path, folder: Path) -> subprocess.Popen[str]:
+    """An evaluation of the file that has begun, with its temporary files in the folder."""
+    environment = shell(folder / "home", TMPDIR=str(folder))
+    return subprocess.Popen([*STOCKPICK, "evaluate", str(bars)], env=environment, stderr=subprocess.PIPE, text=True)
+
+
 def test_a_file_is_evaluated_and_leaves_nothing_running(bars: Path, tmp_path: Path) -> None:
     forecasts, drawing = tmp_path / "forecasts.parquet", tmp_path / "picture.svg"
     options = ("--json", "--forecasts", str(forecasts), "--picture", str(drawing))
-    answer = stockpick(tmp_path / "home", "evaluate", str(bars), *options)
+    answer = stockpick(tmp_path / "home", "evaluate", str(bars), *options, TMPDIR=str(tmp_path))
     assert answer.returncode == 0, answer.stderr
     assert "one is started for the time" in answer.stderr
     told = json.loads(answer.stdout)
@@ -56,12 +62,11 @@ def test_a_file_is_evaluated_and_leaves_nothing_running(bars: Path, tmp_path: Pa
     assert made.num_rows == made["score"].null_count + len(made["score"].drop_null()) > 300
     assert set(made["ticker"].to_pylist()) == {f"T{number:02d}" for number in range(6)}
     assert drawing.read_text().startswith("<svg")
-    assert left_running() == []
+    assert left_running(tmp_path) == []
 
 
 def test_a_server_that_dies_ends_the_command_with_its_last_words(bars: Path, tmp_path: Path) -> None:
-    typed = [*STOCKPICK, "evaluate", str(bars)]
-    with subprocess.Popen(typed, env=shell(tmp_path / "home"), stderr=subprocess.PIPE, text=True) as command:
+    with typed(bars, tmp_path) as command:
         assert command.stderr is not None
         next(line for line in command.stderr if DAYS[0].isoformat() in line)
         for server in psutil.Process(command.pid).children(recursive=True):
@@ -69,7 +74,17 @@ def test_a_server_that_dies_ends_the_command_with_its_last_words(bars: Path, tmp
         said = command.stderr.read()
     assert command.returncode == 1
     assert "a service died: spark" in said
-    assert left_running() == []
+    assert left_running(tmp_path) == []
+
+
+def test_a_command_that_is_terminated_leaves_nothing_running(bars: Path, tmp_path: Path) -> None:
+    with typed(bars, tmp_path) as command:
+        assert command.stderr is not None
+        next(line for line in command.stderr if "one is started for the time" in line)
+        command.terminate()
+        command.stderr.read()
+    assert command.returncode == 1
+    assert left_running(tmp_path) == []
 
 
 def test_a_file_is_proved_free_of_look_ahead_on_the_server_that_answers(
