@@ -47,7 +47,7 @@ class _Commands(click.Group):
 
 
 def _commands() -> Iterator[_NamedCommand]:
-    for path in Path(__file__).parent.glob("*.py"):
+    for path in Path(__file__).parent.glob("[!_]*.py"):
         for function in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(function, ast.FunctionDef) and any(
                 ast.unparse(decorator).startswith(("click.command", "click.group"))
@@ -65,6 +65,8 @@ def main() -> None:
     """Run the command line; an error that a person can act on is one red line, and exit status 1."""
     # pyspark warns of any pandas from 3.0 on; what is used of it here passes with the pinned one.
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+    # The error that follows it says so too.
+    warnings.filterwarnings("ignore", r"\[RETRIES_EXCEEDED\]", UserWarning)
     try:
         stockpick(prog_name="stockpick")
     except StockpickError as error:

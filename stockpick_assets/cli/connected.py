@@ -1,6 +1,5 @@
 """A Spark session for a command: of the platform's server where one answers, else of one started for the time."""
 
-import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from stockpick_assets import services
+from stockpick_assets.cli.signals import end_as_by_ctrl_c, ignore_ends
 from stockpick_assets.resources.spark import give_up_early
 from stockpick_assets.services.process import free_ports
 from stockpick_assets.services.service import ServiceError
@@ -28,7 +28,7 @@ class SparkGone(ServiceError):
 
 @contextmanager
 def connected(settings: Settings, say: Progress) -> Iterator[SparkSession]:
-    """The session; what was started is stopped after it, also on an error, Ctrl-C or SIGTERM.
+    """The session; what was started is stopped after it, also on an error, Ctrl-C, SIGTERM or SIGHUP.
 
     Raises ServiceError where no server answers and none can be started, and where it dies meanwhile.
     """
@@ -40,9 +40,8 @@ def connected(settings: Settings, say: Progress) -> Iterator[SparkSession]:
     alone = (SparkAlone(),)
     with tempfile.TemporaryDirectory(prefix="stockpick-spark-") as home:
         own = settings.model_copy(update={"home": Path(home), "spark_remote": f"sc://127.0.0.1:{free_ports(1)[0]}"})
+        end_as_by_ctrl_c()
         say("no Spark server answers; one is started for the time")
-        # A command that is terminated would leave its server behind.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             services.start(own, alone)
             with _session(own) as session:
@@ -51,6 +50,7 @@ def connected(settings: Settings, say: Progress) -> Iterator[SparkSession]:
             services.check(own, alone)
             raise
         finally:
+            ignore_ends()
             services.stop(own, alone)
 
 

@@ -1,6 +1,5 @@
 """What `stockpick demo` and `stockpick live` do, told line by line: services, history, live minutes, the end."""
 
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -11,6 +10,7 @@ import click
 from stockpick_assets import services
 from stockpick_assets.backfill import fail_runs_left_behind, missing, plan, run
 from stockpick_assets.cli.context import Platform
+from stockpick_assets.cli.signals import end_as_by_ctrl_c, ignore_ends
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import Session, last_closed_minute, minute_label, session_after
 from stockpick_assets.core.messages import one_line, parse_message, topic_prefix
@@ -68,9 +68,7 @@ def play(settings: Settings, asked: date | None, once: bool) -> None:
         replay(_sessions_over(source, wall_clock()), None, asked)
     story, ours = Story(), True
     story.tell(LABELS[settings.source])
-    # A shell starts what it puts in the background with SIGINT ignored, and Dagster's runs then ignore SIGTERM too.
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, signal.default_int_handler)
+    end_as_by_ctrl_c()
     try:
         settings = services.start(settings, services.DATA, story.tell)
         if settings.source != "yahoo":
@@ -88,9 +86,7 @@ def play(settings: Settings, asked: date | None, once: bool) -> None:
         ours = False
         story.tell(str(error))
     finally:
-        # A second Ctrl-C would leave behind what this one has not stopped yet.
-        for sign in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(sign, signal.SIG_IGN)
+        ignore_ends()
         if ours:
             services.stop(settings, services.ALL, story.tell)
 

@@ -21,7 +21,10 @@ def down() -> None:
     from stockpick_assets import services
     from stockpick_assets.settings import Settings
 
-    services.stop(Settings.load(), on_progress=click.echo)
+    settings = Settings.load()
+    if not services.running(settings):
+        click.echo(f"nothing of {settings.home.absolute()} runs")
+    services.stop(settings, on_progress=click.echo)
 
 
 @click.command()

@@ -123,7 +123,7 @@ class RecordedBars:
 def _read(path: Path) -> pd.DataFrame:
     """The file's rows: ticker as text, timestamp in UTC to the microsecond, the others as float64."""
     if not path.is_file():
-        raise RecordingError(f"there is no file of recorded bars at {path}; set STOCKPICK_BARS to one")
+        raise RecordingError(f"there is no file of recorded bars at {path}; name one that is there")
     try:
         missing = sorted(set(COLUMNS) - set(pq.read_schema(path).names))
         if missing:
@@ -136,12 +136,16 @@ def _read(path: Path) -> pd.DataFrame:
     stamp = table.schema.field("timestamp").type
     if not pa.types.is_timestamp(stamp) or stamp.tz is None:
         raise RecordingError(f"the column timestamp of {path} is {stamp}; it must be a timestamp with a time zone")
-    try:
-        fields = [pa.field("ticker", pa.string()), pa.field("timestamp", pa.timestamp("us", tz="UTC"))]
-        fields += [pa.field(name, pa.float64()) for name in (*PRICES, "volume")]
-        table = table.cast(pa.schema(fields))
-    except pa.ArrowException as error:
-        raise RecordingError(f"{path} has a column of the wrong type: {error}") from error
+    types = {"ticker": pa.string(), "timestamp": pa.timestamp("us", tz="UTC")}
+    types |= dict.fromkeys((*PRICES, "volume"), pa.float64())
+    table = pa.Table.from_arrays([_cast(table, name, kind, path) for name, kind in types.items()], list(types))
     if table["ticker"].null_count or table["timestamp"].null_count:
         raise RecordingError(f"{path} has rows without a ticker or timestamp; remove them and try again")
     return table.to_pandas()
+
+
+def _cast(table: pa.Table, column: str, kind: pa.DataType, path: Path) -> pa.ChunkedArray:
+    try:
+        return table[column].cast(kind)
+    except pa.ArrowException as error:
+        raise RecordingError(f"the column {column} of {path} is of the wrong type: {error}") from error

@@ -37,6 +37,7 @@ def test_the_list_of_commands_imports_nothing_heavy(tmp_path: Path) -> None:
     assert listed.stdout.splitlines()[-1] == "[]"
     for command in ("up", "down", "status", "clean", "model"):
         assert f"\n  {command} " in listed.stdout
+    assert "\n  stockpick " not in listed.stdout
 
 
 def test_a_setting_that_cannot_be_used_is_one_line_and_no_trace(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_a_missing_java_is_one_line_and_nothing_is_left_running(tmp_path: Path) 
 
 def test_stopping_where_nothing_runs_is_no_error(tmp_path: Path) -> None:
     answer = stockpick(tmp_path, "down")
-    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, f"nothing of {tmp_path} runs\n", "")
 
 
 def test_status_says_what_does_not_answer_and_takes_nothing_for_empty(tmp_path: Path) -> None:

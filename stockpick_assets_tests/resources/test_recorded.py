@@ -120,7 +120,7 @@ def test_a_session_the_file_does_not_hold_is_refused_with_those_it_does(tmp_path
 
 
 def test_a_file_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match=r"no file of recorded bars at .*none\.parquet; set STOCKPICK_BARS"):
+    with pytest.raises(RecordingError, match=r"no file of recorded bars at .*none\.parquet; name one that is there"):
         RecordedBars(tmp_path / "none.parquet")
 
 
@@ -141,7 +141,7 @@ def test_missing_columns_are_named(tmp_path: Path) -> None:
     [
         ("timestamp", [datetime(2026, 11, 16, 14, 30)], "must be a timestamp with a time zone"),
         ("timestamp", ["2026-11-16 14:30"], "must be a timestamp with a time zone"),
-        ("close", ["high"], "a column of the wrong type"),
+        ("close", ["high"], "the column close of .* is of the wrong type"),
         ("ticker", [None], "rows without a ticker or timestamp"),
         ("ticker", ["aapl"], "the column ticker of .* cannot be used: no such ticker can exist: 'aapl'"),
     ],
