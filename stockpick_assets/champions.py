@@ -3,41 +3,38 @@
 What does not belong here: how a champion is decided (core/registry.py).
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
 
-from stockpick_assets.core.registry import Decision, RegistryError, champion, chosen, decided
+from stockpick_assets.core.registry import Decision, RegistryError, champion, decided, in_use
 from stockpick_assets.core.schemas import CHAMPIONS, PERFORMANCE, RETURN_MODEL
 from stockpick_assets.store import Store, versions_read
 
 
 def champions_of(store: Store, models: pa.Table) -> dict[date, dict[str, Any]]:
-    """The row of RETURN_MODEL that each session uses.
+    """The row of RETURN_MODEL that each session uses, with why it abstains there.
 
-    models: rows RETURN_MODEL that were fitted for the sessions. A version that is pinned may be of an earlier one; it
-    is doubted for what its kind is doubted for today. Raises RegistryError where it is gone, and StoreError.
+    models: rows RETURN_MODEL that were fitted for the sessions. A version that is pinned may be of an earlier one.
+    Raises RegistryError where it is gone, and StoreError.
     """
     log = store.read_if_written(CHAMPIONS.name)
-    of_session = defaultdict[date, dict[str, dict[str, Any]]](dict)
-    for row in models.to_pylist():
-        of_session[row["session"]][row["kind"]] = row
+    kinds: dict[date, list[str]] = {}
+    for row in models.select(["session", "kind"]).to_pylist():
+        kinds.setdefault(row["session"], []).append(row["kind"])
     used: dict[date, dict[str, Any]] = {}
-    for session, of_kind in of_session.items():
-        decision = champion(log, session, tuple(of_kind))
-        if decision.version is None:
-            used[session] = of_kind[decision.kind]
-            continue
-        pinned = chosen(store.read(RETURN_MODEL.name, to_session=session), decision, session)
-        if pinned is None:
+    for session, fitted in kinds.items():
+        decision = champion(log, session, fitted)
+        known = store.read(RETURN_MODEL.name, to_session=session) if decision.version else models
+        row = in_use(known, decision, session)
+        if row is None:
             raise RegistryError(
                 f"{store.source}/return_model {session}: version {decision.version} is pinned and no longer there, as "
                 "its session was materialized again; choose another by `stockpick model promote`"
             )
-        used[session] = {**pinned, "abstain": of_kind.get(decision.kind, pinned)["abstain"]}
+        used[session] = row
     return used
 
 

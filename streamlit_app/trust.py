@@ -13,7 +13,7 @@ import pyarrow as pa
 from stockpick_assets.core.abstaining import doubt, sessions_said, skill
 from stockpick_assets.core.labels import BASIS_POINTS
 from stockpick_assets.core.performance import joined_reliability
-from stockpick_assets.core.registry import Decision, chosen
+from stockpick_assets.core.registry import Decision, in_use
 from stockpick_assets.core.schemas import NAIVE
 from streamlit_app.rows import SESSIONS_NEEDED
 
@@ -128,7 +128,7 @@ def ics_of_kinds(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 def _abstains(decision: Decision, models: pa.Table) -> str | None:
     days: set[Any] = set(models["session"].to_pylist())
-    row = chosen(models, decision, max(days)) if days else None
+    row = in_use(models, decision, max(days)) if days else None
     return row["abstain"] if row else None
 
 

@@ -19,7 +19,7 @@ from stockpick_assets.cli.columns import ABSENT, aligned, shown
 from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import last_session_begun, session_after
 from stockpick_assets.core.messages import one_line
-from stockpick_assets.core.registry import DEFAULT, Decision, champion, chosen, promote, rollback
+from stockpick_assets.core.registry import DEFAULT, Decision, champion, chosen, in_use, promote, rollback
 from stockpick_assets.core.schemas import CHAMPIONS, RETURN_MODEL
 from stockpick_assets.resources.now import wall_clock
 from stockpick_assets.settings import Settings
@@ -65,8 +65,12 @@ class Registry:
         return champion(self.champions, session, self.kinds)
 
     def used(self, session: date) -> dict[str, Any] | None:
-        """The row of the model that the session uses."""
-        return chosen(self.models, self.decision(session), session)
+        """The row of the model that the session uses, with why it abstains there."""
+        return in_use(self.models, self.decision(session), session)
+
+    def told(self, row: dict[str, Any], sessions: Sequence[date]) -> dict[str, Any]:
+        """The row of a model as the newest of the sessions that use it does; itself where none does."""
+        return (self.used(sessions[-1]) if sessions else None) or row
 
     def uses(self) -> dict[str, list[date]]:
         """Version to the sessions that use it, of those that have models."""
@@ -102,7 +106,11 @@ def list_models(sessions: int, as_json: bool) -> None:
     registry = Registry.load()
     days = registry.sessions[-max(sessions, 1) :]
     uses = registry.uses()
-    rows = [row for row in reversed(registry.models.to_pylist()) if row["session"] in days]
+    rows = [
+        registry.told(row, uses.get(row["version"], ()))
+        for row in reversed(registry.models.to_pylist())
+        if row["session"] in days
+    ]
     rows.sort(key=lambda row: (-row["session"].toordinal(), row["kind"]))
     decision = registry.decision(registry.following)
     if as_json:
@@ -174,7 +182,7 @@ def _row(registry: Registry, which: str | None) -> dict[str, Any]:
             raise StockpickError(
                 f"{source}/return_model has no version {one_line(which or '')}; `stockpick model list` shows them"
             ) from None
-        return row
+        return registry.told(row, registry.uses().get(row["version"], ()))
     except IndexError:
         raise StockpickError(f"{source}/return_model has no rows yet; `stockpick backfill` makes models") from None
     row = registry.used(session)

@@ -6,7 +6,7 @@ here: fitting and measuring models, and reading or writing the log (champions.py
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from operator import itemgetter
 from typing import Any
@@ -93,6 +93,18 @@ def chosen(models: pa.Table, decision: Decision, session: date) -> dict[str, Any
         if is_it and row["kind"] == decision.kind and row["session"] <= session:
             return row
     return None
+
+
+def in_use(models: pa.Table, decision: Decision, session: date) -> dict[str, Any] | None:
+    """The row that `chosen` finds, with why it abstains in the session; None where there is none.
+
+    A version that is pinned is doubted for what the model of its kind that was fitted for the session is doubted for.
+    """
+    row = chosen(models, decision, session)
+    if row is None:
+        return None
+    fitted = chosen(models, replace(decision, version=None), session) or row
+    return {**row, "abstain": fitted["abstain"]}
 
 
 def decided(

@@ -73,6 +73,18 @@ def test_the_list_says_which_sessions_a_pinned_version_serves_and_why_a_model_ab
     assert "2026-11-19-linear" not in run("list", "--sessions", "2").output.split("\n\n")[1]
 
 
+def test_a_pinned_version_abstains_for_what_its_kind_does_in_the_session_that_uses_it(store: Store, run: Run) -> None:
+    pinned = version("linear", BEFORE)
+    store.replace("return_model", models([BEFORE], abstain="too little history"), f"session = '{BEFORE}'", {})
+    store.append("champions", champions(decision(LAST, "linear", pinned)), {})
+    (listed,) = (line for line in run("list").output.splitlines() if pinned in line and "champion of the" not in line)
+    assert "abstains" not in listed
+    for which in ((), (str(LAST),), (pinned,)):
+        told = json.loads(run("show", *which, "--json").output)
+        assert (told["version"], told["abstain"]) == (pinned, None)
+    assert json.loads(run("show", version("reversal", BEFORE), "--json").output)["abstain"] == "too little history"
+
+
 def test_the_list_as_json_has_the_same(store: Store, run: Run) -> None:
     listed = json.loads(run("list", "--json").output)
     assert (listed["source"], listed["champion"]["kind"], listed["champion"]["session"]) == (

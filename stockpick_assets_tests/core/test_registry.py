@@ -16,6 +16,7 @@ from stockpick_assets.core.registry import (
     champion,
     chosen,
     decided,
+    in_use,
     promote,
     rollback,
 )
@@ -85,6 +86,24 @@ def test_a_session_uses_the_version_that_is_pinned_but_never_one_of_a_later_sess
 
 def test_a_session_without_a_model_of_the_champions_kind_has_none() -> None:
     assert chosen(models(DAYS[:5], ("average",)), decision(DAYS[1], "linear"), DAYS[3]) is None
+
+
+def test_a_pinned_version_is_doubted_for_what_its_kind_is_doubted_for_in_the_session() -> None:
+    pinned = decision(DAYS[3], "linear", version("linear", DAYS[2]))
+    for then, now in (("too little history", None), (None, "drift"), ("too little history", "drift")):
+        known = pa.concat_tables([models(DAYS[2:3], abstain=then), models(DAYS[3:5], abstain=now)])
+        row = in_use(known, pinned, DAYS[4])
+        assert row is not None
+        assert (row["version"], row["abstain"]) == (version("linear", DAYS[2]), now)
+
+
+def test_a_pinned_version_whose_kind_is_no_longer_fitted_keeps_its_own_doubt() -> None:
+    pinned = decision(DAYS[3], "linear", version("linear", DAYS[2]))
+    known = pa.concat_tables([models(DAYS[2:3], abstain="drift"), models(DAYS[3:5], ("average",))])
+    row = in_use(known, pinned, DAYS[4])
+    assert row is not None
+    assert row["abstain"] == "drift"
+    assert in_use(models(DAYS[3:5], ("average",)), pinned, DAYS[4]) is None
 
 
 def test_a_challenger_that_is_better_by_a_margin_over_five_sessions_is_promoted_with_the_figures() -> None:

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from stockpick_assets.core.abstaining import doubt
 from stockpick_assets.core.schemas import PERFORMANCE
-from stockpick_assets_tests.models import DAYS, champions, decision, models, performance
+from stockpick_assets_tests.models import DAYS, champions, decision, models, performance, version
 from stockpick_assets_tests.streamlit_app.conftest import OpenApp
 from stockpick_assets_tests.streamlit_app.market import Market
 from stockpick_assets_tests.streamlit_app.test_app import words
@@ -91,6 +91,17 @@ def test_a_model_that_abstains_says_why_before_anything_else(market: Market, ope
     said = words(open_app(market.at("10:30"), PAGE))
     assert "Abstaining" in said
     assert "The feature n_cmid has drifted; obtainable IC over 6 sessions is 0.013 ± 0.002" in said
+
+
+def test_a_pinned_version_is_doubted_for_what_its_kind_is_doubted_for_today(market: Market, open_app: OpenApp) -> None:
+    fill(market, measured(SKILLED))
+    market.store.append("return_model", models(DAYS[-7:-6], abstain="too little history"), {})
+    pinned = decision(DAYS[-6], "average", version("average", DAYS[-7]))
+    market.store.append("champions", champions(pinned), {})
+    said = words(open_app(market.at("10:30"), PAGE))
+    assert f"Champion: {version('average', DAYS[-7])} (average), pinned" in said
+    assert "Skill" in said
+    assert "too little history" not in said
 
 
 def test_fewer_than_five_sessions_are_too_early_beside_every_figure(market: Market, open_app: OpenApp) -> None:
