@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 from stockpick_assets import services
-from stockpick_assets.core.feature_set import NAMES
+from stockpick_assets.core.feature_set import DIGEST, NAMES
 from stockpick_assets.core.market_hours import session_before, session_on
 from stockpick_assets.core.schemas import DEFAULT_KINDS, PREDICTIONS, TRAINING_SET
 from stockpick_assets.services.spark import Spark
@@ -171,7 +171,7 @@ def live_minute(spark: SparkSession, settings: Settings, folder: Path, repetitio
 
     def one() -> tuple[float, float]:
         at = time.perf_counter()
-        fitted = load(f"{uri}/{stage}", "linear", "bench", NAMES)
+        fitted = load(f"{uri}/{stage}", "linear", "bench", NAMES, DIGEST)
         loaded = time.perf_counter()
         linear, average = (Model(kind, "bench", fitted, COST_BP, calibration, 1.0, 1.0) for kind in DEFAULT_KINDS[::2])
         rows(predict(SessionModels(average, (linear, average)), frame(spark, features)), PREDICTIONS)

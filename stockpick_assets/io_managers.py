@@ -217,7 +217,8 @@ class ModelIOManager(dg.ConfigurableIOManager):
         def model(row: Mapping[str, Any]) -> Model:
             path = row["path"]
             if path not in fitted:
-                fitted[path] = load(_spark_uri(store, path), row["kind"], row["version"], row["features"])
+                made_of = (row["features"], row["features_digest"])
+                fitted[path] = load(_spark_uri(store, path), row["kind"], row["version"], *made_of)
             return Model(
                 kind=row["kind"],
                 version=row["version"],

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from stockpick_assets.core.feature_set import NAMES
+from stockpick_assets.core.feature_set import DIGEST, NAMES
 from stockpick_assets.core.market_hours import sessions_until
 from stockpick_assets.core.registry import Decision, champion
 from stockpick_assets.core.schemas import CHAMPIONS, PERFORMANCE, RETURN_MODEL
@@ -32,6 +32,7 @@ def models(days: Sequence[date], kinds: Sequence[str] = KINDS, **values: Any) ->
             "kind": kind,
             "path": None if kind == "reversal" else f"models/{day}/{version(kind, day)}",
             "features": NAMES,
+            "features_digest": DIGEST,
             "training_sessions": [],
             **values,
         }

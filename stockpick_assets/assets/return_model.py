@@ -19,7 +19,7 @@ from stockpick_assets.champions import decide
 from stockpick_assets.core.abstaining import SESSIONS as DOUBT_SESSIONS
 from stockpick_assets.core.abstaining import doubt
 from stockpick_assets.core.calibration import CALIBRATION_SESSIONS
-from stockpick_assets.core.feature_set import NAMES
+from stockpick_assets.core.feature_set import DIGEST, NAMES
 from stockpick_assets.core.market_hours import session_on
 from stockpick_assets.core.schemas import KINDS, PERFORMANCE, PREDICTIONS, RETURN_MODEL, TRAINING_SET
 from stockpick_assets.io_managers import NewModels, commit_metadata, earlier
@@ -58,6 +58,7 @@ def return_model(flow: Flow) -> dg.AssetsDefinition:
             "session": session,
             "source": flow.source,
             "features": NAMES,
+            "features_digest": DIGEST,
             "cost_bp": flow.cost_bp,
             "tables": json.dumps(versions_read(training, predictions)),
             "seed": flow.seed,

@@ -11,25 +11,29 @@ name, all of it known when the minute closes:
 - a combined feature also the features before it and the conditioners; ES5 alone `e1_before`, the sum of e1 over the
   four minutes before.
 
-SHAPES and E1 are made neutral: clipped to ±8, demeaned across the tickers of the minute that have one, and rid of their
-projection on the factors. At the end every feature is standardised across the tickers and clipped to ±3. What does not
-belong here: how those steps run (spark/features.py), what the factors are (core/factors.py), or what is done with a
-missing value (spark/training.py).
+SHAPES and E1 are made neutral: clipped to ±SHAPE_BOUND, demeaned across the tickers of the minute that have one, and
+rid of their projection on the factors. At the end every feature is standardised across the tickers and clipped to
+±BOUND. What does not belong here: how those steps run (spark/features.py), what the factors are (core/factors.py), or
+what is done with a missing value (spark/training.py).
 """
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 # `sig` is half of the session: the standard deviation of its newest 60 one-minute log returns, and needs 20 of them;
 # and half of the sessions before, `sig_before` of FACTORS. Where one is missing it is the other.
 MINIMUM_RETURNS = 20
 SIGMA_FLOOR = 1e-5
+SHAPE_BOUND, BOUND = 8, 3
 
 
 @dataclass(frozen=True)
 class Conditioner:
     """What the effect of a bar's shape depends on; standardised, it enters a feature and is none itself.
 
-    mean, spread: the frozen moments that it is standardised with, before it is clipped to ±3.
+    mean, spread: the frozen moments that it is standardised with, before it is clipped to ±BOUND.
     """
 
     name: str
@@ -170,6 +174,19 @@ COMBINED: tuple[Feature, ...] = (
 
 FEATURES: tuple[Feature, ...] = (*SHAPES, E1, ES5, *COMBINED)
 NAMES = [feature.name for feature in FEATURES]
+
+
+def digest_of(features: Sequence[Feature], conditioners: Sequence[Conditioner], *constants: float) -> str:
+    """12 hex digits that stand for what decides the features' numbers, in order; words about them do not.
+
+    How the steps run and what the factors are is code and not in it.
+    """
+    formulas = [(feature.name, feature.expression) for feature in features]
+    moments = [(item.name, item.expression, item.mean, item.spread) for item in conditioners]
+    return sha256(json.dumps([formulas, moments, constants]).encode()).hexdigest()[:12]
+
+
+DIGEST = digest_of(FEATURES, CONDITIONERS, MINIMUM_RETURNS, SIGMA_FLOOR, SHAPE_BOUND, BOUND)
 
 
 @dataclass(frozen=True)

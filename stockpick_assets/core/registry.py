@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from stockpick_assets.core.errors import StockpickError
-from stockpick_assets.core.feature_set import NAMES
+from stockpick_assets.core.feature_set import DIGEST, NAMES
 from stockpick_assets.core.schemas import CHAMPIONS, KINDS, NAIVE
 
 FIRST = "average"
@@ -191,13 +191,22 @@ def _pinned(row: Mapping[str, Any], session: date, now: datetime, reason: str) -
     version = row["version"]
     if not _has_model(row):
         raise RegistryError(f"version {version} has no model: {row['abstain']}. Choose one that has")
-    if row["path"] is not None and row["features"] != NAMES:
-        other = sorted({*row["features"]} ^ {*NAMES}) or ["in another order"]
+    other = _other_features(row)
+    if row["path"] is not None and other:
         raise RegistryError(
-            f"version {version} was fitted to other features than those of today; they differ in {', '.join(other)}. "
+            f"version {version} was fitted to other features than those of today; they differ in {other}. "
             "Choose a version fitted since, or run the stockpick that fitted it"
         )
     return Decision(session, row["kind"], version, now, PERSON, reason)
+
+
+def _other_features(row: Mapping[str, Any]) -> str | None:
+    """In what the features that a model was fitted to differ from those of today; None where they do not."""
+    if row["features"] != NAMES:
+        return ", ".join(sorted({*row["features"]} ^ {*NAMES})) or "their order"
+    if row["features_digest"] != DIGEST:
+        return f"their definitions ({row['features_digest']}, today {DIGEST})"
+    return None
 
 
 def _has_model(row: Mapping[str, Any]) -> bool:

@@ -139,6 +139,7 @@ RETURN_MODEL = _table(
     path=pa.string(),  # folder below the store's root that MLlib saved to, linear's for average; null if none is fitted
     abstain=pa.string(),  # why its forecasts are not to be relied on, or why there is no model
     features=pa.list_(pa.string()),
+    features_digest=pa.string(),  # of their definitions, core/feature_set.py
     training_sessions=pa.list_(pa.date32()),
     rows=pa.int64(),
     ic_sessions=pa.list_(pa.date32()),  # the sessions of the two lists below: forecasts made out of sample

@@ -27,12 +27,14 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from stockpick_assets.core.feature_set import (
+    BOUND,
     COMBINED,
     CONDITIONERS,
     E1,
     ES5,
     FEATURES,
     MINIMUM_RETURNS,
+    SHAPE_BOUND,
     SHAPES,
     SIGMA_FLOOR,
 )
@@ -123,7 +125,7 @@ def _returned(measured: DataFrame, factors: DataFrame) -> DataFrame:
             f"return_1 - avg(return_1) OVER {ACROSS} AS excess",
         )
         .drop("sig_now", "sig_before", "volume_5", "volume_at", "return_at")
-        .selectExpr("*", f"{within(E1.expression, 8)} AS bounded")
+        .selectExpr("*", f"{within(E1.expression, SHAPE_BOUND)} AS bounded")
         .selectExpr(
             "*",
             f"bounded - avg(bounded) OVER {ACROSS} AS e1",
@@ -161,13 +163,13 @@ def _expressed(returned: DataFrame) -> DataFrame:
         )
         .selectExpr(
             *(*_KEY, "m", "return_1", "e1", "es5", "basis", "recent", "since_open", "sig", *of_bar),
-            *(f"{within(name, 8)} AS {name}" for name in _SHAPES),
+            *(f"{within(name, SHAPE_BOUND)} AS {name}" for name in _SHAPES),
             *(f"({item.name} - {item.mean}D) / {item.spread}D AS {item.name}" for item in CONDITIONERS),
         )
         .selectExpr(
             *(*_KEY, "m", "return_1", "e1", "es5", "basis", "recent", "since_open", "sig", *_DAILY, "usual"),
             *(f"{name} - avg({name}) OVER {ACROSS} AS {name}" for name in (*_SHAPES, "more_volume")),
-            *(f"{within(name, 3)} AS {name}" for name in _CONDITIONERS),
+            *(f"{within(name, BOUND)} AS {name}" for name in _CONDITIONERS),
             f"collect_list(recent) OVER {ACROSS} AS recent_of_all",
             f"collect_list(since_open) OVER {ACROSS} AS since_open_of_all",
         )
@@ -211,7 +213,7 @@ def _standard(neutral: DataFrame) -> DataFrame:
             *(*_KEY, "sig", "return_1", "neutral_e1", "neutral_cmid", "neutral_es5"),
             f"""IF(coalesce({", ".join(_PARTS)}) IS NULL, NULL,
                 coalesce(core, 0) + coalesce(late, 0) / 2 + coalesce(usual, 0) / 5) AS reversal""",
-            *(f"{within(name, 3)} AS {name}" for name in _FEATURES),
+            *(f"{within(name, BOUND)} AS {name}" for name in _FEATURES),
         )
     )
 

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from stockpick_assets.core.calibration import COST_LIMIT, cost_in_spreads
 from stockpick_assets.core.errors import StockpickError
-from stockpick_assets.core.feature_set import NAMES
+from stockpick_assets.core.feature_set import DIGEST, NAMES
 from stockpick_assets.core.schemas import KINDS, PREDICTIONS
 
 NO_BAR = "no bar in this minute"
@@ -78,8 +78,10 @@ def save(pipeline: PipelineModel, uri: str) -> str:
     return f"stages/{len(pipeline.stages) - 1}_{pipeline.stages[-1].uid}"
 
 
-def load(uri: str, kind: str, version: str, features: Sequence[str]) -> Any:
+def load(uri: str, kind: str, version: str, features: Sequence[str], digest: str | None) -> Any:
     """What MLlib fitted, from the folder of its stage. Raises ModelMismatch when its features are not those of today.
+
+    features, digest: their names, and the digest of their definitions.
 
     Of a pipeline the stage alone: what comes before it is `assembled`, and reading it too took 1.2 s of processor time
     against 0.45 s.
@@ -88,6 +90,12 @@ def load(uri: str, kind: str, version: str, features: Sequence[str]) -> Any:
         raise ModelMismatch(
             f"model {version} at {uri} was fitted to the features {', '.join(features)}, which are not those of this "
             f"version ({', '.join(NAMES)}); materialize return_model of its session again"
+        )
+    if digest != DIGEST:
+        raise ModelMismatch(
+            f"model {version} at {uri} was fitted to features of other definitions ({digest}) than those of this "
+            f"version ({DIGEST}); materialize features and training_set of the sessions before its own again, then "
+            "return_model of its session"
         )
     return FITTED[FITTED_OF[kind]].load(uri)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stockpick_assets.core.feature_set import NAMES
+from stockpick_assets.core.feature_set import DIGEST, NAMES
 from stockpick_assets.core.registry import (
     LEAST_SESSIONS,
     Decision,
@@ -223,7 +223,7 @@ def test_a_promotion_that_cannot_be_says_why_and_what_to_do(what: str, said: str
 
 
 @pytest.mark.parametrize(
-    ("features", "differ"), [([*NAMES, "moon"], "moon"), (NAMES[1:], NAMES[0]), (NAMES[::-1], "in another order")]
+    ("features", "differ"), [([*NAMES, "moon"], "moon"), (NAMES[1:], NAMES[0]), (NAMES[::-1], "their order")]
 )
 def test_a_version_fitted_to_other_features_is_refused(features: list[str], differ: str) -> None:
     old, said = models(DAYS[:1], features=features), f"was fitted to other features .*; they differ in {differ}"
@@ -233,8 +233,20 @@ def test_a_version_fitted_to_other_features_is_refused(features: list[str], diff
         rollback(champions(decision(DAYS[1], "linear")), old, DAYS[5], KINDS, MADE_AT, "")
 
 
+@pytest.mark.parametrize("digest", ["0123456789ab", None])
+def test_a_version_fitted_to_other_definitions_of_the_same_features_is_refused(digest: str | None) -> None:
+    old = models(DAYS[:1], features_digest=digest)
+    said = rf"they differ in their definitions \({digest}, today {DIGEST}\)\. Choose a version fitted since, or run the"
+    with pytest.raises(RegistryError, match=said):
+        promote(version("linear", DAYS[0]), old, DAYS[5], KINDS, MADE_AT, "")
+    with pytest.raises(RegistryError, match=said):
+        rollback(champions(decision(DAYS[1], "linear")), old, DAYS[5], KINDS, MADE_AT, "")
+
+
 def test_a_version_that_fits_nothing_needs_no_features() -> None:
-    assert promote(version("reversal", DAYS[0]), models(DAYS[:1], features=[]), DAYS[5], KINDS, MADE_AT, "").version
+    assert promote(
+        version("reversal", DAYS[0]), models(DAYS[:1], features=[], features_digest=None), DAYS[5], KINDS, MADE_AT, ""
+    ).version
 
 
 def test_a_version_that_has_no_model_is_refused() -> None:

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from stockpick_assets.assets.flow import Flow
 from stockpick_assets.assets.predictions import predictions
 from stockpick_assets.assets.return_model import return_model
-from stockpick_assets.core.feature_set import NAMES
+from stockpick_assets.core.feature_set import DIGEST, NAMES
 from stockpick_assets.core.market_hours import MINUTE, session_before, sessions_until
 from stockpick_assets.core.schemas import PREDICTIONS, RETURN_MODEL
 from stockpick_assets.io_managers import ModelIOManager, TableIOManager
@@ -92,6 +92,7 @@ def test_a_row_a_kind_says_what_the_model_was_made_of(learnt: tuple[Path, list[d
     for row in rows:
         assert row["version"].startswith(f"{SESSION.date}-{row['kind']}-")
         assert (row["features"], row["seed"], row["cost_bp"]) == (NAMES, OF_SESSION.seed, OF_SESSION.cost_bp)
+        assert row["features_digest"] == DIGEST
         assert row["training_sessions"] == [EARLIER.date, BEFORE.date] and row["rows"] == 360
         assert json.loads(row["tables"]) == {"training_set": 2, "predictions": 1}
         assert row["ic_sessions"] == [BEFORE.date]
@@ -135,13 +136,23 @@ def test_forecasts_of_some_tickers_are_refused_while_others_have_no_features(
         predict(tmp_path, ["T03"])
 
 
-def test_models_of_other_features_are_refused(spark: SparkSession, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("features", "digest", "said"),
+    [
+        (["one"], DIGEST, r"model old at .* was fitted to the features one"),
+        (NAMES, "0123456789ab", r"model old at .* of other definitions \(0123456789ab\) .*; materialize features and"),
+    ],
+)
+def test_models_of_other_features_are_refused(
+    spark: SparkSession, tmp_path: Path, features: list[str], digest: str, said: str
+) -> None:
     store = Store(str(tmp_path), "simulated", {})
     store.append("features", features_of(training_set([SESSION.date], tickers=len(TICKERS), minutes=2)), {})
     row = {"session": SESSION.date, "source": "simulated", "version": "old", "kind": "linear", "path": "models/old"}
-    rows = pa.Table.from_pylist([{**row, "features": ["one"], "cost_bp": 2.0}], schema=RETURN_MODEL.columns)
+    made_of = {"features": features, "features_digest": digest}
+    rows = pa.Table.from_pylist([{**row, **made_of, "cost_bp": 2.0}], schema=RETURN_MODEL.columns)
     store.append("return_model", rows, {})
-    with pytest.raises(ModelMismatch, match=r"model old at .* was fitted to the features one"):
+    with pytest.raises(ModelMismatch, match=said):
         predict(tmp_path)
 
 

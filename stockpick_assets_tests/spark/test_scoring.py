@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from stockpick_assets.core.feature_set import NAMES
+from stockpick_assets.core.feature_set import DIGEST, NAMES
 from stockpick_assets.core.schemas import KINDS, PREDICTIONS
 from stockpick_assets.spark import training
 from stockpick_assets.spark.frames import frame, rows
@@ -189,7 +189,7 @@ def test_each_kind_that_was_saved_forecasts_the_same(
     for kind, of_kind in fitted.items():
         if of_kind.pipeline is not None:
             folder = save(of_kind.pipeline, (tmp_path / kind).as_uri())
-            loaded[kind] = load(f"{(tmp_path / kind).as_uri()}/{folder}", kind, "v1", NAMES)
+            loaded[kind] = load(f"{(tmp_path / kind).as_uri()}/{folder}", kind, "v1", NAMES, DIGEST)
     assert set(loaded) == {"linear", "boosted", "forest"}
     loaded["average"] = loaded["linear"]
     models = tuple(model(fitted, kind, fitted=loaded.get(kind)) for kind in KINDS)
@@ -198,7 +198,13 @@ def test_each_kind_that_was_saved_forecasts_the_same(
 
 def test_a_model_of_other_features_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelMismatch, match=r"v1 .* was fitted to the features n_cmid, .* materialize return_model"):
-        load(tmp_path.as_uri(), "linear", "v1", NAMES[:-1])
+        load(tmp_path.as_uri(), "linear", "v1", NAMES[:-1], DIGEST)
+
+
+def test_a_model_of_the_same_features_by_other_definitions_is_refused(tmp_path: Path) -> None:
+    said = rf"v1 .* other definitions \(0123456789ab\) .* \({DIGEST}\); materialize features and training_set of"
+    with pytest.raises(ModelMismatch, match=said):
+        load(tmp_path.as_uri(), "linear", "v1", NAMES, "0123456789ab")
 
 
 def test_a_session_without_a_model_abstains_with_its_reason(known: pa.Table) -> None:
