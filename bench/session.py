@@ -128,7 +128,7 @@ def measured_definitions(settings: Settings) -> dg.Definitions:
     source = market_data(settings)
     real = resources(settings, source, flow_of(settings))
     tables = TimedTables(tables=real["tables"], now=real["now"], live_job=LIVE)
-    models = TimedModels(tables=real["tables"], pyspark=real["pyspark"])
+    models = TimedModels(tables=real["tables"], pyspark=real["pyspark"], cost_bp=settings.cost_bp)
     return build_definitions(settings, wall_clock(), market_data=source, io_manager=tables, model_io_manager=models)
 
 

@@ -14,10 +14,11 @@ from stockpick_assets.core.schemas import CHAMPIONS, PERFORMANCE, RETURN_MODEL
 from stockpick_assets.store import Store, versions_read
 
 
-def champions_of(store: Store, models: pa.Table) -> dict[date, dict[str, Any]]:
+def champions_of(store: Store, models: pa.Table, cost_bp: float) -> dict[date, dict[str, Any]]:
     """The row of RETURN_MODEL that each session uses, with why it abstains there.
 
     models: rows RETURN_MODEL that were fitted for the sessions. A version that is pinned may be of an earlier one.
+    cost_bp: what forecasts are graded at.
     Raises RegistryError where it is gone, and StoreError.
     """
     log = store.read_if_written(CHAMPIONS.name)
@@ -28,7 +29,7 @@ def champions_of(store: Store, models: pa.Table) -> dict[date, dict[str, Any]]:
     for session, fitted in kinds.items():
         decision = champion(log, session, fitted)
         known = store.read(RETURN_MODEL.name, to_session=session) if decision.version else models
-        row = in_use(known, decision, session)
+        row = in_use(known, decision, session, cost_bp)
         if row is None:
             raise RegistryError(
                 f"{store.source}/return_model {session}: version {decision.version} is pinned and no longer there, as "

@@ -144,7 +144,7 @@ def resources(settings: Settings, source: MarketData, flow: Flow) -> dict[str, A
         "code_server": CodeServer(settings.dagster_code_server),
         "notifier": Notifier(settings.alert_urls.get_secret_value()),
         "io_manager": TableIOManager(tables=tables, now=now, live_job=LIVE),
-        "model_io_manager": ModelIOManager(tables=tables, pyspark=pyspark),
+        "model_io_manager": ModelIOManager(tables=tables, pyspark=pyspark, cost_bp=flow.cost_bp),
     }
 
 

@@ -181,10 +181,14 @@ class NewModels:
 
 
 class ModelIOManager(dg.ConfigurableIOManager):
-    """Models in and out of the store: MLlib saves and loads them, return_model says which are for which session."""
+    """Models in and out of the store: MLlib saves and loads them, return_model says which are for which session.
+
+    cost_bp: what forecasts are graded at.
+    """
 
     tables: dg.ResourceDependency[Tables]
     pyspark: dg.ResourceDependency[PySparkResource]
+    cost_bp: float
 
     def handle_output(self, context: dg.OutputContext, obj: NewModels) -> None:
         """Save the models beside the tables, then commit their rows: a row never names a model that is not there."""
@@ -233,7 +237,7 @@ class ModelIOManager(dg.ConfigurableIOManager):
         candidates = defaultdict[date, list[Model]](list)
         for row in rows.to_pylist():
             candidates[row["session"]].append(model(row))
-        champions = champions_of(store, rows)
+        champions = champions_of(store, rows, self.cost_bp)
         return {session: SessionModels(model(champions[session]), tuple(of)) for session, of in candidates.items()}
 
 

@@ -14,6 +14,7 @@ from stockpick_assets.store import Store
 
 KINDS = ("linear", "reversal", "average")
 DAYS = [session.date for session in sessions_until(date(2026, 11, 20), 60)]
+COST_BP = 2.0
 MADE_AT = datetime(2026, 11, 20, 22, tzinfo=UTC)
 
 
@@ -34,6 +35,7 @@ def models(days: Sequence[date], kinds: Sequence[str] = KINDS, **values: Any) ->
             "features": NAMES,
             "features_digest": DIGEST,
             "training_sessions": [],
+            "cost_bp": COST_BP,
             **values,
         }
         for day in days

@@ -10,6 +10,7 @@ from stockpick_assets.core.registry import DEFAULT, RULE, RegistryError
 from stockpick_assets.core.schemas import CHAMPIONS
 from stockpick_assets.store import CommitRefused, Store, StoreError
 from stockpick_assets_tests.models import (
+    COST_BP,
     DAYS,
     KINDS,
     MADE_AT,
@@ -64,7 +65,7 @@ def test_each_session_uses_its_champion_and_a_pinned_version_with_the_doubt_of_i
     store.append("return_model", models(DAYS[:1], abstain="too little history"), {})
     store.append("return_model", models(DAYS[1:3]), {})
     store.append(CHAMPIONS.name, champions(decision(DAYS[2], "linear", pinned)), {})
-    used = champions_of(store, store.read("return_model", from_session=DAYS[1]))
+    used = champions_of(store, store.read("return_model", from_session=DAYS[1]), COST_BP)
     said = {session: (row["version"], row["abstain"]) for session, row in used.items()}
     assert said == {DAYS[1]: (version("average", DAYS[1]), None), DAYS[2]: (pinned, None)}
 
@@ -73,7 +74,7 @@ def test_a_pinned_version_that_is_gone_is_named_with_what_to_do(store: Store) ->
     store.append("return_model", models(DAYS[1:3]), {})
     store.append(CHAMPIONS.name, champions(decision(DAYS[2], "linear", "gone")), {})
     with pytest.raises(RegistryError, match=r"version gone is pinned and no longer there.*`stockpick model promote`"):
-        champions_of(store, store.read("return_model"))
+        champions_of(store, store.read("return_model"), COST_BP)
 
 
 def test_a_log_that_cannot_be_read_is_not_an_empty_one(store: Store, tmp_path: Path) -> None:

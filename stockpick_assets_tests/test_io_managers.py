@@ -167,7 +167,7 @@ def make_model(
     return dg.materialize(
         [asset],
         instance=instance,
-        resources={"io_manager": io_manager(tables=tables(store), pyspark=NoSpark(spark_config={}))},
+        resources={"io_manager": io_manager(tables=tables(store), pyspark=NoSpark(spark_config={}), cost_bp=2.0)},
         partition_key=SESSION.label(),
     )
 

@@ -30,13 +30,14 @@ class Verdict:
     because: str
 
 
-def verdict(performance: pa.Table, decision: Decision, models: pa.Table) -> Verdict:
+def verdict(performance: pa.Table, decision: Decision, models: pa.Table, cost_bp: float) -> Verdict:
     """What may be said of the champion, in the words in which its picks abstain.
 
     performance: rows PERFORMANCE. decision: the one that holds for the newest session of `models`, rows RETURN_MODEL.
+    cost_bp: what forecasts are graded at.
     """
     found = skill(performance, decision.kind)
-    reason = _abstains(decision, models) or doubt(performance, decision.kind)
+    reason = _abstains(decision, models, cost_bp) or doubt(performance, decision.kind)
     if found.sessions < SESSIONS_NEEDED:
         measured = f"{found.sessions} of the {SESSIONS_NEEDED} sessions that it takes have been measured"
         return Verdict("too early", f"{measured}; the model abstains: {reason}" if reason else measured)
@@ -126,9 +127,9 @@ def ics_of_kinds(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     return _table(points, session=pa.string(), kind=pa.string(), ic=pa.float64(), role=pa.string())
 
 
-def _abstains(decision: Decision, models: pa.Table) -> str | None:
+def _abstains(decision: Decision, models: pa.Table, cost_bp: float) -> str | None:
     days: set[Any] = set(models["session"].to_pylist())
-    row = in_use(models, decision, max(days)) if days else None
+    row = in_use(models, decision, max(days), cost_bp) if days else None
     return row["abstain"] if row else None
 
 

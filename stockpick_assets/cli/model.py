@@ -44,6 +44,7 @@ class Registry:
     champions: pa.Table
     following: date
     wall: datetime
+    cost_bp: float
 
     @classmethod
     def load(cls) -> "Registry":
@@ -52,7 +53,8 @@ class Registry:
         store, wall = Store.from_settings(settings), wall_clock()
         following = session_after(last_session_begun(settings.clock.at(wall))).date
         models = store.read(RETURN_MODEL.name)
-        return cls(store, settings.kinds, models, store.read_if_written(CHAMPIONS.name), following, wall)
+        champions = store.read_if_written(CHAMPIONS.name)
+        return cls(store, settings.kinds, models, champions, following, wall, settings.cost_bp)
 
     @property
     def sessions(self) -> list[date]:
@@ -66,7 +68,7 @@ class Registry:
 
     def used(self, session: date) -> dict[str, Any] | None:
         """The row of the model that the session uses, with why it abstains there."""
-        return in_use(self.models, self.decision(session), session)
+        return in_use(self.models, self.decision(session), session, self.cost_bp)
 
     def told(self, row: dict[str, Any], sessions: Sequence[date]) -> dict[str, Any]:
         """The row of a model as the newest of the sessions that use it does; itself where none does."""

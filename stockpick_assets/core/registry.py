@@ -95,16 +95,20 @@ def chosen(models: pa.Table, decision: Decision, session: date) -> dict[str, Any
     return None
 
 
-def in_use(models: pa.Table, decision: Decision, session: date) -> dict[str, Any] | None:
+def in_use(models: pa.Table, decision: Decision, session: date, cost_bp: float) -> dict[str, Any] | None:
     """The row that `chosen` finds, with why it abstains in the session; None where there is none.
 
     A version that is pinned is doubted for what the model of its kind that was fitted for the session is doubted for.
+    cost_bp: what forecasts are graded at; the p_profit of a model that was fitted to another cost says nothing of it.
     """
     row = chosen(models, decision, session)
     if row is None:
         return None
     fitted = chosen(models, replace(decision, version=None), session) or row
-    return {**row, "abstain": fitted["abstain"]}
+    reason = fitted["abstain"]
+    if reason is None and row["cost_bp"] != cost_bp:
+        reason = f"p_profit is for a cost of {row['cost_bp']:g} bp, not {cost_bp:g} bp"
+    return {**row, "abstain": reason}
 
 
 def decided(

@@ -13,7 +13,7 @@ from stockpick_assets.core.errors import StockpickError
 from stockpick_assets.core.market_hours import session_after, session_on
 from stockpick_assets.store import Store, TableMissing
 from stockpick_assets_tests.cli.test_commands import stockpick
-from stockpick_assets_tests.models import DAYS, MADE_AT, champion_of, champions, decision, models, version
+from stockpick_assets_tests.models import COST_BP, DAYS, MADE_AT, champion_of, champions, decision, models, version
 
 BEFORE, LAST = DAYS[-2:]
 NEXT = session_after(session_on(LAST)).date
@@ -34,10 +34,11 @@ def store(tmp_path: Path) -> Store:
 def run(tmp_path: Path) -> Run:
     """The command with its arguments at a market time; an error for a person is raised."""
 
-    def invoke(*arguments: str, now: datetime = EVENING) -> Result:
+    def invoke(*arguments: str, now: datetime = EVENING, cost_bp: float = COST_BP) -> Result:
         environment = {
             "STOCKPICK_HOME": str(tmp_path / "home"),
             "STOCKPICK_STORE_ROOT": str(tmp_path / "tables"),
+            "STOCKPICK_COST_BP": str(cost_bp),
             "STOCKPICK_REPLAY_STARTED_AT": datetime.now(UTC).isoformat(),
             "STOCKPICK_REPLAY_FROM": now.isoformat(),
         }
@@ -83,6 +84,13 @@ def test_a_pinned_version_abstains_for_what_its_kind_does_in_the_session_that_us
         told = json.loads(run("show", *which, "--json").output)
         assert (told["version"], told["abstain"]) == (pinned, None)
     assert json.loads(run("show", version("reversal", BEFORE), "--json").output)["abstain"] == "too little history"
+
+
+def test_a_model_in_use_that_is_for_another_cost_abstains_with_both(store: Store, run: Run) -> None:
+    said = "p_profit is for a cost of 2 bp, not 5 bp"
+    assert json.loads(run("show", "--json", cost_bp=5.0).output)["abstain"] == said
+    abstaining = [line.split()[2] for line in run("list", cost_bp=5.0).output.splitlines() if said in line]
+    assert abstaining == [version("average", LAST), version("average", BEFORE)]
 
 
 def test_the_list_as_json_has_the_same(store: Store, run: Run) -> None:

@@ -21,7 +21,17 @@ from stockpick_assets.core.registry import (
     rollback,
 )
 from stockpick_assets.core.schemas import CHAMPIONS
-from stockpick_assets_tests.models import DAYS, KINDS, MADE_AT, champions, decision, models, performance, version
+from stockpick_assets_tests.models import (
+    COST_BP,
+    DAYS,
+    KINDS,
+    MADE_AT,
+    champions,
+    decision,
+    models,
+    performance,
+    version,
+)
 
 NEXT = DAYS[10]
 # Of linear, beside an average of .01 and a naive of 0: better by .01 in each of five sessions, never by the same.
@@ -92,18 +102,34 @@ def test_a_pinned_version_is_doubted_for_what_its_kind_is_doubted_for_in_the_ses
     pinned = decision(DAYS[3], "linear", version("linear", DAYS[2]))
     for then, now in (("too little history", None), (None, "drift"), ("too little history", "drift")):
         known = pa.concat_tables([models(DAYS[2:3], abstain=then), models(DAYS[3:5], abstain=now)])
-        row = in_use(known, pinned, DAYS[4])
+        row = in_use(known, pinned, DAYS[4], COST_BP)
         assert row is not None
         assert (row["version"], row["abstain"]) == (version("linear", DAYS[2]), now)
+
+
+@pytest.mark.parametrize("pinned", [version("linear", DAYS[2]), None])
+def test_a_model_that_was_fitted_to_another_cost_abstains_with_both(pinned: str | None) -> None:
+    made = decision(DAYS[3], "linear", pinned)
+    known = pa.concat_tables([models(DAYS[2:3]), models(DAYS[3:5], cost_bp=2.0 if pinned is None else 5.5)])
+    row = in_use(known, made, DAYS[4], 5.5)
+    assert row is not None
+    assert row["abstain"] == "p_profit is for a cost of 2 bp, not 5.5 bp"
+    assert in_use(known, made, DAYS[4], COST_BP) == {**row, "abstain": None}
+
+
+def test_a_doubt_about_the_model_is_said_before_its_cost() -> None:
+    row = in_use(models(DAYS[3:5], abstain="drift"), decision(DAYS[3], "linear"), DAYS[4], 5.5)
+    assert row is not None
+    assert row["abstain"] == "drift"
 
 
 def test_a_pinned_version_whose_kind_is_no_longer_fitted_keeps_its_own_doubt() -> None:
     pinned = decision(DAYS[3], "linear", version("linear", DAYS[2]))
     known = pa.concat_tables([models(DAYS[2:3], abstain="drift"), models(DAYS[3:5], ("average",))])
-    row = in_use(known, pinned, DAYS[4])
+    row = in_use(known, pinned, DAYS[4], COST_BP)
     assert row is not None
     assert row["abstain"] == "drift"
-    assert in_use(models(DAYS[3:5], ("average",)), pinned, DAYS[4]) is None
+    assert in_use(models(DAYS[3:5], ("average",)), pinned, DAYS[4], COST_BP) is None
 
 
 def test_a_challenger_that_is_better_by_a_margin_over_five_sessions_is_promoted_with_the_figures() -> None:

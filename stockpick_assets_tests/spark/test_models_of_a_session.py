@@ -1,6 +1,7 @@
 """The assets return_model and predictions on tables in a folder: what they read, what they keep, what they refuse."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,7 @@ def materialize(folder: Path, asset: dg.AssetsDefinition, flow: Flow, **keys: ob
         "pyspark": spark,
         "now": now,
         "io_manager": TableIOManager(tables=held, now=now, live_job=LIVE),
-        "model_io_manager": ModelIOManager(tables=held, pyspark=spark),
+        "model_io_manager": ModelIOManager(tables=held, pyspark=spark, cost_bp=flow.cost_bp),
     }
     upstream = [
         dg.AssetSpec(flow.key("training_set"), partitions_def=flow.window.session_partitions),
@@ -64,10 +65,10 @@ def fit(folder: Path, flow: Flow = OF_SESSION) -> list[dict]:
     return Store(str(folder), "simulated", {}).read(RETURN_MODEL.name).to_pylist()
 
 
-def predict(folder: Path, tickers: Sequence[str] = TICKERS) -> pa.Table:
+def predict(folder: Path, tickers: Sequence[str] = TICKERS, flow: Flow = OF_SESSION) -> pa.Table:
     """The rows of a run of predictions of two minutes."""
-    selection = OF_SESSION.window.select(SESSION.open, SESSION.open + MINUTE, tickers)
-    materialize(folder, predictions(OF_SESSION), OF_SESSION, tags=selection.tags())
+    selection = flow.window.select(SESSION.open, SESSION.open + MINUTE, tickers)
+    materialize(folder, predictions(flow), flow, tags=selection.tags())
     return Store(str(folder), "simulated", {}).read(PREDICTIONS.name, from_session=SESSION.date)
 
 
@@ -116,6 +117,22 @@ def test_a_run_of_one_ticker_forecasts_what_a_run_of_all_does(learnt: tuple[Path
     assert every["score_linear"].null_count == every["score_reversal"].null_count == 0
     one = predict(folder, ["T03"])
     assert one.replace_schema_metadata(None).equals(every.replace_schema_metadata(None))
+
+
+def test_forecasts_for_another_cost_than_the_one_they_are_graded_at_abstain(
+    spark: SparkSession, learnt: tuple[Path, list[dict]], tmp_path: Path
+) -> None:
+    folder, rows = learnt
+    (fitted,) = (row for row in rows if row["kind"] == "average")
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    store = Store(str(tmp_path), "simulated", {})
+    known = pa.Table.from_pylist([{**row, "abstain": None} for row in rows], schema=RETURN_MODEL.columns)
+    store.replace(RETURN_MODEL.name, known, f"session = '{SESSION.date}'", {})
+    assert set(predict(tmp_path)["abstain"].to_pylist()) == {None}
+    dearer = predict(tmp_path, flow=replace(OF_SESSION, cost_bp=5.0))
+    assert fitted["cost_bp"] == 2.0
+    assert set(dearer["abstain"].to_pylist()) == {"p_profit is for a cost of 2 bp, not 5 bp"}
+    assert dearer["p_profit"].null_count == 0
 
 
 def test_the_same_seed_and_tables_give_the_same_forecasts(learnt: tuple[Path, list[dict]], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from stockpick_assets.core.abstaining import doubt
 from stockpick_assets.core.schemas import PERFORMANCE
-from stockpick_assets_tests.models import DAYS, champions, decision, models, performance, version
+from stockpick_assets_tests.models import COST_BP, DAYS, champions, decision, models, performance, version
 from stockpick_assets_tests.streamlit_app.conftest import OpenApp
 from stockpick_assets_tests.streamlit_app.market import Market
 from stockpick_assets_tests.streamlit_app.test_app import words
@@ -82,7 +82,7 @@ def test_the_page_doubts_a_champion_in_the_words_of_its_picks() -> None:
     performed = measured(UNSKILLED)
     words_of_picks = doubt(performed, "average")
     for abstain in (None, words_of_picks):
-        verdict = trust.verdict(performed, decision(DAYS[0], "average"), models(DAYS[-1:], abstain=abstain))
+        verdict = trust.verdict(performed, decision(DAYS[0], "average"), models(DAYS[-1:], abstain=abstain), COST_BP)
         assert (verdict.word, verdict.because) == ("no skill", words_of_picks)
 
 
@@ -102,6 +102,12 @@ def test_a_pinned_version_is_doubted_for_what_its_kind_is_doubted_for_today(mark
     assert f"Champion: {version('average', DAYS[-7])} (average), pinned" in said
     assert "Skill" in said
     assert "too little history" not in said
+
+
+def test_a_champion_whose_p_profit_is_for_another_cost_abstains() -> None:
+    verdict = trust.verdict(measured(SKILLED), decision(DAYS[0], "average"), models(DAYS[-1:]), 5.0)
+    assert verdict.word == "abstaining"
+    assert verdict.because.startswith("p_profit is for a cost of 2 bp, not 5 bp; obtainable IC")
 
 
 def test_fewer_than_five_sessions_are_too_early_beside_every_figure(market: Market, open_app: OpenApp) -> None:
@@ -190,4 +196,4 @@ def test_probabilities_of_several_sessions_are_shown_together_in_per_cent() -> N
 def test_the_newest_twenty_sessions_are_shown_and_ten_are_judged() -> None:
     performed = measured([-0.5] * 20 + [0.012, 0.013] * 5)
     assert {row["session"] for row in trust.newest(performed)} == set(DAYS[-20:])
-    assert trust.verdict(performed, decision(DAYS[0], "average"), models(DAYS[-1:])).word == "skill"
+    assert trust.verdict(performed, decision(DAYS[0], "average"), models(DAYS[-1:]), COST_BP).word == "skill"

@@ -56,7 +56,7 @@ def draw_verdict(performance: pa.Table, champions: pa.Table, models: pa.Table) -
     """Whether the champion is to be trusted, in words."""
     days: list[Any] = (models if models.num_rows else performance)["session"].to_pylist()
     decision = champion(champions, max(days), data.settings().kinds)
-    found = trust.verdict(performance, decision, models)
+    found = trust.verdict(performance, decision, models, data.settings().cost_bp)
     st.subheader(f"{ICONS[found.word]} {found.word.capitalize()}", anchor=False)
     st.text(f"{found.because[0].upper()}{found.because[1:]}.")
     st.text(f"Champion: {decision.choice}; {decision.why}.")
