@@ -75,16 +75,16 @@ def due_after_close(
     closed: Session,
     following: Session,
     complete: bool,
-    has_rows: Callable[[str, Session], bool],
+    is_made: Callable[[str, Session], bool],
 ) -> DueSession | None:
     """The next of the daily work after a close.
 
-    complete: whether every minute of the closed session has been answered. has_rows: whether the table of that name
-    holds the session.
+    complete: whether every minute of the closed session has been answered. is_made: whether the session of the table
+    of that name has been made, be it without a row: of 25 minutes of bars without a history there is nothing to learn.
     """
     if not complete:
         return None
-    return next((due for due in daily_work(closed, following) if not has_rows(due.asset, due.session)), None)
+    return next((due for due in daily_work(closed, following) if not is_made(due.asset, due.session)), None)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from stockpick_assets.jobs import UNIVERSE, AssetJob
 from stockpick_assets.resources.now import Now
 from stockpick_assets.resources.tables import Tables
 from stockpick_assets.sensors.live import answered_minutes, is_at_work
-from stockpick_assets.store import Store
+from stockpick_assets.store import Commit, Store, TableMissing
 
 
 def after_close_sensor(flow: Flow, jobs: Sequence[AssetJob]) -> dg.SensorDefinition:
@@ -60,6 +60,14 @@ def _request(source: str, due: DueSession) -> dg.RunRequest:
 
 
 def has_session(store: Store, table: str, session: Session) -> bool:
-    """Whether the table holds rows of the session. Raises StoreError."""
-    rows = store.read_if_written(table, ("session",), from_session=session.date, to_session=session.date)
-    return rows.num_rows > 0
+    """Whether a daily table's session has been made: it holds rows, or a commit that had none. Raises StoreError."""
+    try:
+        rows = store.read(table, columns=["session"], from_session=session.date, to_session=session.date)
+        return rows.num_rows > 0 or any(_is_of(commit, session.label()) for commit in store.commits(table))
+    except TableMissing:
+        return False
+
+
+def _is_of(commit: Commit, label: str) -> bool:
+    said = commit.metadata  # that of a compaction names no partitions
+    return "partition_start" in said and said["partition_start"] <= label <= said["partition_end"]

@@ -7,8 +7,9 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from stockpick_assets.core.market_hours import MINUTE, session_after
+from stockpick_assets.core.market_hours import MINUTE, Session, session_after, session_before
 from stockpick_assets.core.schemas import TABLES
+from stockpick_assets.io_managers import commit_metadata
 from stockpick_assets.jobs import jobs
 from stockpick_assets.sensors.after_close import after_close_sensor
 from stockpick_assets.store import Store
@@ -47,6 +48,12 @@ def made(store: Store, table: str, session: object) -> None:
     store.append(table, pa.Table.from_pylist([row], schema=TABLES[table].columns), {})
 
 
+def made_without_rows(store: Store, table: str, session: Session) -> None:
+    label = session.label()
+    metadata = commit_metadata("a-run", dg.PartitionKeyRange(label, label))
+    store.replace(table, TABLES[table].empty(), f"session = '{label}'", metadata)
+
+
 NEXT_UNIVERSE = ("universe", FOLLOWING.label())
 
 
@@ -81,3 +88,21 @@ def test_a_universe_that_cannot_be_made_keeps_nothing_else_from_being_made(
     assert tick(instance, store) == [NEXT_UNIVERSE]
     made(store, "universe", FOLLOWING.date)
     assert tick(instance, store) == "A run of performance is at work."
+
+
+def test_a_session_that_nothing_can_be_learnt_from_is_followed_by_the_factors_and_the_model_of_the_next(
+    instance: dg.DagsterInstance, store: Store
+) -> None:
+    made(store, "universe", FOLLOWING.date)
+    store.append("scores", scores(390, tickers=TICKERS), {})
+    for table, session in (
+        ("training_set", SESSION),
+        ("performance", SESSION),
+        ("factors", FOLLOWING),
+        ("return_model", FOLLOWING),
+    ):
+        made_without_rows(store, table, session_before(session))
+        assert tick(instance, store) == [(table, session.label())], "another session's commit is not its own"
+        made_without_rows(store, table, session)
+        store.compact(table, session.date)
+    assert tick(instance, store) == f"Session {SESSION.label()} has all that is made after its close."
