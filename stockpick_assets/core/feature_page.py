@@ -11,8 +11,8 @@ from typing import Any
 from stockpick_assets.core.feature_set import CONDITIONERS, FEATURES, MEASURES
 from stockpick_assets.core.indicators import INDICATORS
 
-# What runs on Spark, and what it needs; a reader wants to know what it means.
-_LEFT_OUT = ("expression", "combined")
+# What runs on Spark; a reader wants to know what it means.
+_LEFT_OUT = "expression"
 
 _PAGE = """\
 # Features and indicators
@@ -70,7 +70,7 @@ def feature_page() -> str:
 
 def _table(items: Sequence[Any]) -> str:
     """One row an item of a dataclass, one column a field, as the class declares them."""
-    names = [field.name for field in fields(items[0]) if field.name not in _LEFT_OUT]
+    names = [field.name for field in fields(items[0]) if field.name != _LEFT_OUT]
     head = [name.replace("look_back", "look-back") for name in names]
     rows = [[_cell(name, getattr(item, name)) for name in names] for item in items]
     return "\n".join(_line(cells) for cells in (head, ["---"] * len(head), *rows))
