@@ -32,7 +32,7 @@ READ = [
     dg.AssetSpec(FLOW.key(PREDICTIONS.name), partitions_def=FLOW.window.ticker_minutes),
 ]
 TICKERS = tuple(f"T{number:02d}" for number in range(12))
-MINUTES = 40
+MINUTES = 60
 
 
 class Platform:

@@ -10,11 +10,11 @@ import pyarrow.compute as pc
 
 from stockpick_assets.cli.columns import aligned
 from stockpick_assets.core.breakdown import Breakdown
-from stockpick_assets.core.conclusions import LEAST_MINUTES, Summary, conclusions, summaries
+from stockpick_assets.core.conclusions import Summary, conclusions, summaries
 from stockpick_assets.core.evaluation import Estimate
 from stockpick_assets.core.grid import Grid
 from stockpick_assets.core.labels import BASIS_POINTS
-from stockpick_assets.core.performance import joined_reliability
+from stockpick_assets.core.performance import LEAST_MINUTES, joined_reliability
 from stockpick_assets.core.schemas import NAIVE, PERFORMANCE
 from stockpick_assets.walk_forward import Completed, Market
 

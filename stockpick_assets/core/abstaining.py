@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from stockpick_assets.core.evaluation import Numbers, pooled
 from stockpick_assets.core.labels import BASIS_POINTS
-from stockpick_assets.core.performance import estimates
+from stockpick_assets.core.performance import LEAST_MINUTES, estimates, ic_estimates
 
 SESSIONS = 10
 # An IC is skill when it is more standard errors than this above zero: of models without skill one in 700 passes.
@@ -74,9 +74,10 @@ def _skill(rows: Sequence[Mapping[str, Any]]) -> Skill:
     if not rows:
         told = "too little history: no forecast of this model has been measured in a session that is over"
         return Skill(False, 0, told)
-    measured = estimates(rows, "ic_obtainable")
+    measured = ic_estimates(rows, "ic_obtainable")
     if not measured:
-        told = f"no obtainable IC in {sessions_said(len(rows))}: it takes two tickers whose scores and returns differ"
+        takes = f"it takes {LEAST_MINUTES} minutes of two tickers whose scores and returns differ"
+        told = f"no obtainable IC in {sessions_said(len(rows))}: {takes}"
         return Skill(False, 0, told)
     ic = pooled(measured)
     noise = SKILL_ERRORS * ic.error

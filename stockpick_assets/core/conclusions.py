@@ -13,16 +13,13 @@ import pyarrow as pa
 from stockpick_assets.core.abstaining import NO_EDGE, SKILL_ERRORS, sessions_said
 from stockpick_assets.core.evaluation import Estimate, Numbers, pooled
 from stockpick_assets.core.labels import BASIS_POINTS
-from stockpick_assets.core.performance import estimates
+from stockpick_assets.core.performance import ic_estimates
 from stockpick_assets.core.registry import LEAST_SESSIONS
 from stockpick_assets.core.schemas import NAIVE
 
 # What the features of core/feature_set.py were measured to have on 100 real tickers in 29 sessions.
 USUAL_TICKERS, USUAL_IC = 100, 0.013
 FEW_TICKERS = 20
-# The error of a session's IC (evaluation.mean_error) is half of what it should be with 13 minutes, and 0.93 of it with
-# 60, as with 390: in 400 sessions of 100 tickers, of forecasts without skill that read the last five minutes.
-LEAST_MINUTES = 60
 
 MEANS = ("hit_rate", "turnover", "brier", "brier_base_rate", "brier_volatility", "calibration_slope")
 
@@ -107,7 +104,7 @@ def _ratio(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
 
 
 def _pooled(rows: Sequence[Mapping[str, Any]], name: str) -> Estimate | None:
-    found = estimates(rows, name)
+    found = ic_estimates(rows, name)
     return pooled(found) if found else None
 
 

@@ -100,6 +100,14 @@ def test_sessions_that_contradict_each_other_prove_less() -> None:
     )
 
 
+def test_a_stored_session_of_two_minutes_proves_nothing() -> None:
+    noise = [{"ic_obtainable": 0.003}] * 9
+    short = {"ic_obtainable": 0.305, "ic_obtainable_error": 0.001, "forecasts": 200}
+    assert doubt(measured(*noise, short), "linear") == (
+        "obtainable IC over 10 sessions is 0.003 ± 0.002, within noise of zero (3 errors)"
+    )
+
+
 def test_the_newest_ten_sessions_count() -> None:
     lost = [{"ic_obtainable": -0.05}] * 10
     assert doubt(measured(*lost, *[{}] * 10), "linear") is None
@@ -114,7 +122,7 @@ def test_an_order_of_rows_changes_nothing() -> None:
 def test_without_an_ic_there_is_no_skill_to_see() -> None:
     nothing = {"ic_obtainable": None, "ic_obtainable_error": None}
     assert doubt(measured(nothing, nothing), "linear") == (
-        "no obtainable IC in 2 sessions: it takes two tickers whose scores and returns differ"
+        "no obtainable IC in 2 sessions: it takes 60 minutes of two tickers whose scores and returns differ"
     )
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stockpick_assets.core.evaluation import brier
+from stockpick_assets.core.evaluation import brier, mean_error
 from stockpick_assets.core.feature_set import FEATURES
 from stockpick_assets.core.market_hours import MINUTE, Session, session_before
-from stockpick_assets.core.performance import REFERENCE, champion_version, performance
+from stockpick_assets.core.performance import LEAST_MINUTES, REFERENCE, champion_version, ic_estimates, performance
 from stockpick_assets.core.schemas import NAIVE, PERFORMANCE, PREDICTIONS, TRAINING_SET, TableSchema
 from stockpick_assets_tests.rows import SESSION
 
@@ -39,6 +39,11 @@ def table(schema: TableSchema, session: Session = SESSION, **columns: Matrix) ->
     return pa.Table.from_pylist(rows, schema=schema.columns)
 
 
+def hour(*minutes: Sequence[Any]) -> list[Sequence[Any]]:
+    """These minutes again and again, until they are as many as an IC takes."""
+    return [*minutes] * (LEAST_MINUTES // len(minutes))
+
+
 def predictions(scores: Matrix, **columns: Matrix) -> pa.Table:
     """PREDICTIONS whose champion is `linear`."""
     return table(PREDICTIONS, score=scores, score_linear=scores, **columns)
@@ -62,32 +67,30 @@ def measured(
 
 
 def test_a_sessions_ranking_is_measured_minute_by_minute() -> None:
-    scores = [[3.0, 2.0, 1.0], [1.0, 2.0, 3.0], [1.0, 3.0, 2.0]]
-    returns = [[0.0003, 0.0002, -0.0002], [0.0001, 0.0002, 0.0], [None, -0.0004, -0.0001]]
+    scores = hour([3.0, 2.0, 1.0], [1.0, 2.0, 3.0], [1.0, 3.0, 2.0])
+    returns = hour([0.0003, 0.0002, -0.0002], [0.0001, 0.0002, 0.0], [None, -0.0004, -0.0001])
     row = measured(predictions(scores), training(returns))["linear"]
     # ICs of the minutes: 1, -1/2, -1. Of the top picks' returns, the first alone is above its minute's mean.
     assert row["ic_obtainable"] == pytest.approx(-1 / 6)
-    away = np.array([7, -2, -5]) / 6
-    variance = (away**2).sum() + 2 * (10 / 11 * (away[1:] * away[:-1]).sum() + 9 / 11 * away[2] * away[0])
-    assert row["ic_obtainable_error"] == pytest.approx(math.sqrt(variance) / 3)
+    assert row["ic_obtainable_error"] == pytest.approx(mean_error(np.tile([1, -1 / 2, -1], 20)))
     assert row["hit_rate"] == pytest.approx(1 / 3)
     assert row["top_return"] == pytest.approx((0.0003 + 0.0 - 0.0004) / 3)
     assert row["top_return_after_cost"] == pytest.approx((0.0003 + 0.0 - 0.0004) / 3 - 0.0002)
-    assert (row["forecasts"], row["cost_bp"], row["turnover"]) == (8, 2.0, None)
+    assert (row["forecasts"], row["cost_bp"], row["turnover"]) == (160, 2.0, None)
     assert (row["session"], row["source"]) == (SESSION.date, "simulated")
 
 
 def test_both_labels_are_measured_apart() -> None:
-    scores = [[2.0, 1.0]] * 3
-    happened = training([[0.001, 0.002]] * 3, close_return=[[0.002, 0.001]] * 3)
-    row = measured(predictions(scores), happened)["linear"]
+    happened = training(hour([0.001, 0.002]), close_return=hour([0.002, 0.001]))
+    row = measured(predictions(hour([2.0, 1.0])), happened)["linear"]
     assert (row["ic_obtainable"], row["ic_close"]) == (-1.0, 1.0)
     assert (row["ic_obtainable_error"], row["ic_close_error"]) == (None, None)
 
 
 def test_each_kind_with_scores_has_a_row_and_the_naive_score_is_minus_the_last_return() -> None:
-    said = predictions([[2.0, 1.0]], score_reversal=[[1.0, 2.0]], model_version=[["m1", "m1"]])  # pyright: ignore[reportArgumentType]
-    rows = measured(said, training([[0.002, 0.001]], return_1=[[0.01, -0.01]]))
+    versions: Any = hour(["m1", "m1"])
+    said = predictions(hour([2.0, 1.0]), score_reversal=hour([1.0, 2.0]), model_version=versions)
+    rows = measured(said, training(hour([0.002, 0.001]), return_1=hour([0.01, -0.01])))
     assert {kind: (row["ic_close"], row["champion"], row["version"]) for kind, row in rows.items()} == {
         "linear": (1.0, True, "m1"),
         "reversal": (-1.0, False, None),
@@ -96,8 +99,9 @@ def test_each_kind_with_scores_has_a_row_and_the_naive_score_is_minus_the_last_r
 
 
 def test_a_champion_that_is_pinned_is_measured_by_its_own_scores_and_not_by_those_of_its_kind() -> None:
-    said = table(PREDICTIONS, score=[[1.0, 2.0]], score_linear=[[2.0, 1.0]], score_reversal=[[2.0, 1.0]])
-    happened = training([[0.001, 0.002]])
+    first, second = hour([2.0, 1.0]), hour([1.0, 2.0])
+    said = table(PREDICTIONS, score=second, score_linear=first, score_reversal=first)
+    happened = training(hour([0.001, 0.002]))
     made = performance(said, happened, NOTHING_EARLIER, SESSION, "simulated", COST_BP, "linear").to_pylist()
     assert {row["kind"]: (row["ic_obtainable"], row["champion"]) for row in made} == {
         "linear": (1.0, True),
@@ -113,7 +117,7 @@ def test_the_version_that_made_most_forecasts_is_the_champions() -> None:
 
 
 def test_a_session_without_forecasts_still_measures_the_naive_score() -> None:
-    happened = training([[0.002, 0.001]], return_1=[[-0.01, 0.01]])
+    happened = training(hour([0.002, 0.001]), return_1=hour([-0.01, 0.01]))
     rows = measured(PREDICTIONS.empty(), happened)
     assert {kind: row["ic_obtainable"] for kind, row in rows.items()} == {NAIVE: 1.0}
 
@@ -185,6 +189,25 @@ def test_the_feature_that_moved_most_is_named() -> None:
     row = measured(predictions(now[names[0]].tolist()), made[1], made[0].select(list(REFERENCE)))["linear"]
     assert row["stability_feature"] == names[3]
     assert row["stability_index"] > 1
+
+
+@pytest.mark.parametrize(("minutes", "told"), [(LEAST_MINUTES - 1, False), (LEAST_MINUTES, True)])
+def test_of_fewer_than_sixty_minutes_there_is_no_ic_and_no_calibration_slope(minutes: int, told: bool) -> None:
+    random = np.random.default_rng(5)
+    scores, outcomes = random.normal(size=(2, minutes, 8))
+    said = predictions(scores.tolist(), p_profit=(1 / (1 + np.exp(-scores))).tolist())
+    row = measured(said, training((outcomes * 1e-3).tolist(), sig=np.full(scores.shape, 1e-3).tolist()))["linear"]
+    names = ("ic_close", "ic_obtainable", "calibration_slope")
+    assert [row[name] is not None for name in (*names, *(f"{name}_error" for name in names))] == [told] * 6
+    assert (row["forecasts"], row["hit_rate"] is None, row["brier"] is None) == (8 * minutes, False, False)
+
+
+def test_a_stored_ic_has_no_error_below_that_of_as_many_forecasts_that_share_nothing() -> None:
+    of_two_minutes = {"ic_obtainable": 0.305, "ic_obtainable_error": 0.001, "forecasts": 200}
+    of_a_session = {"ic_obtainable": 0.01, "ic_obtainable_error": 0.008, "forecasts": 38_500}
+    unknown = {"ic_obtainable": None, "ic_obtainable_error": None, "forecasts": 0}
+    found = ic_estimates([of_two_minutes, of_a_session, unknown], "ic_obtainable")
+    assert [(one.value, one.error) for one in found] == [(0.305, pytest.approx(0.0707, abs=1e-4)), (0.01, 0.008)]
 
 
 SAID_OF_MANY = ("ic_close", "ic_close_error", "ic_obtainable", "ic_obtainable_error", "hit_rate", "turnover")
