@@ -137,8 +137,12 @@ def _against(kind: str, rows: Sequence[Mapping[str, Any]], naive: Sequence[Mappi
     gain = _by_session(np.array(gains))
     if gain is None:
         return None
-    better = "better than" if gain.value > SKILL_ERRORS * gain.error else "not told from"
-    return f"{kind} against naive: {gain.value:+.4f} ± {gain.error:.4f} by session, {better} naive reversal"
+    noise, verdict = SKILL_ERRORS * gain.error, "not told from"
+    if gain.value > noise:
+        verdict = "better than"
+    elif gain.value < -noise:
+        verdict = "worse than"
+    return f"{kind} against naive: {gain.value:+.4f} ± {gain.error:.4f} by session, {verdict} naive reversal"
 
 
 def _cost(champion: Summary) -> list[str]:

@@ -61,11 +61,19 @@ def test_skill_is_told_from_noise_by_its_error(ics: list[float], verdict: str) -
     assert verdict in conclusions(performance("linear", ics), 100, 3)[0]
 
 
-def test_the_naive_reversal_is_compared_session_by_session() -> None:
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ([0.01] * 4, "+0.0100 ± 0.0000 by session, better than"),
+        ([-0.0967, -0.0983, -0.0967, -0.0983], "-0.0975 ± 0.0005 by session, worse than"),
+        ([0.01, -0.01, 0.02, -0.01], "+0.0025 ± 0.0075 by session, not told from"),
+    ],
+)
+def test_the_naive_reversal_is_compared_session_by_session(gains: list[float], said: str) -> None:
     naive = [0.10, -0.10, 0.05, 0.0]
-    rows = pa.concat_tables([performance("linear", [ic + 0.01 for ic in naive]), performance("naive", naive)])
-    said = " ".join(conclusions(rows, 100, 5))
-    assert "linear against naive: +0.0100 ± 0.0000 by session, better than naive reversal" in said
+    own = [ic + gain for ic, gain in zip(naive, gains, strict=True)]
+    rows = pa.concat_tables([performance("linear", own), performance("naive", naive)])
+    assert f"linear against naive: {said} naive reversal" in conclusions(rows, 100, 5)
 
 
 def test_no_edge_after_cost_is_said_of_the_champion() -> None:
