@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from stockpick_assets.core.abstaining import doubt, sessions_said, skill
 from stockpick_assets.core.labels import BASIS_POINTS
-from stockpick_assets.core.performance import joined_reliability
+from stockpick_assets.core.performance import joined_reliability, mean_briers
 from stockpick_assets.core.registry import Decision, in_use
 from stockpick_assets.core.schemas import NAIVE
 from streamlit_app.rows import SESSIONS_NEEDED
@@ -75,14 +74,12 @@ def reliability(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 def brier_words(rows: Sequence[Mapping[str, Any]]) -> str | None:
     """The mean Brier scores of the sessions that have all three; None where there are fewer than five of them."""
-    names = ("brier", "brier_base_rate", "brier_volatility")
-    known = [[row[name] for name in names] for row in rows if None not in (row[name] for name in names)]
-    if len(known) < SESSIONS_NEEDED:
+    found = mean_briers(rows)
+    if found is None or found.sessions < SESSIONS_NEEDED:
         return None
-    own, base, volatility = np.mean(known, axis=0)
     return (
-        f"Brier score {own:.4f}, of the base rate {base:.4f}, of volatility alone {volatility:.4f} "
-        f"(lower is better; {len(known)} sessions)"
+        f"Brier score {found.own:.4f}, of the base rate {found.base_rate:.4f}, of volatility alone "
+        f"{found.volatility:.4f} (lower is better; {found.sessions} sessions)"
     )
 
 

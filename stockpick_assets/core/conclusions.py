@@ -13,7 +13,7 @@ import pyarrow as pa
 from stockpick_assets.core.abstaining import NO_EDGE, SKILL_ERRORS, sessions_said
 from stockpick_assets.core.evaluation import Estimate, Numbers, pooled
 from stockpick_assets.core.labels import BASIS_POINTS
-from stockpick_assets.core.performance import ic_estimates
+from stockpick_assets.core.performance import ic_estimates, mean_briers
 from stockpick_assets.core.registry import LEAST_SESSIONS
 from stockpick_assets.core.schemas import NAIVE
 
@@ -62,7 +62,7 @@ def conclusions(performance: pa.Table, tickers: int, sessions: int) -> list[str]
     said += [_against(kind, rows, naive) for kind in dict.fromkeys(_kinds(rows)) if kind != NAIVE and naive]
     for summary in found:
         if summary.kind == named:
-            said += [*_cost(summary), *_probability(summary)]
+            said += [*_cost(summary), *_probability([row for row in rows if row["kind"] == named])]
     return [*filter(None, said), *_size(found, tickers)]
 
 
@@ -154,16 +154,16 @@ def _cost(champion: Summary) -> list[str]:
     return [f"{champion.kind}, the champion: its top pick returns {bp:+.2f} ± {error:.2f} bp after cost, {verdict}"]
 
 
-def _probability(champion: Summary) -> list[str]:
-    score, base, volatility = (champion.means[name] for name in ("brier", "brier_base_rate", "brier_volatility"))
-    if score is None or base is None:
+def _probability(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    found = mean_briers(rows)
+    if found is None:
         return []
     better = [
-        f"{'below' if score < other else 'not below'} {other:.5f} of {name}"
-        for name, other in (("the base rate", base), ("volatility alone", volatility))
-        if other is not None
+        f"{'below' if found.own < other else 'not below'} {other:.5f} of {name}"
+        for name, other in (("the base rate", found.base_rate), ("volatility alone", found.volatility))
     ]
-    return [f"p_profit: Brier score {score:.5f}, {' and '.join(better)}; lower is better"]
+    said = f"Brier score {found.own:.5f} over {sessions_said(found.sessions)}, {' and '.join(better)}"
+    return [f"p_profit: {said}; lower is better"]
 
 
 def _size(found: Sequence[Summary], tickers: int) -> list[str]:

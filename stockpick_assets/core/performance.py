@@ -4,6 +4,7 @@ What does not belong here: what a measure is (evaluation.py), or what follows fr
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import inf
 from typing import Any
 
@@ -38,6 +39,16 @@ LEAST_MINUTES = 60
 # Of earlier sessions what a session is compared with: as many as models rest on, in these columns.
 REFERENCE_SESSIONS = 12
 REFERENCE = ("sig", "obtainable_return", *NAMES)
+
+
+@dataclass(frozen=True)
+class Briers:
+    """Mean Brier scores over the same sessions: of `p_profit`, of the base rate, and of volatility alone."""
+
+    own: float
+    base_rate: float
+    volatility: float
+    sessions: int
 
 
 def performance(
@@ -93,6 +104,13 @@ def joined_reliability(rows: Sequence[Mapping[str, Any]]) -> Reliability:
             if row["reliability_p"]
         ]
     )
+
+
+def mean_briers(rows: Sequence[Mapping[str, Any]]) -> Briers | None:
+    """Over the rows of PERFORMANCE that have all three; None where there is none."""
+    names = ("brier", "brier_base_rate", "brier_volatility")
+    known = [[row[name] for name in names] for row in rows if None not in (row[name] for name in names)]
+    return Briers(*np.mean(known, axis=0).tolist(), len(known)) if known else None
 
 
 def estimates(rows: Sequence[Mapping[str, Any]], name: str) -> list[Estimate]:

@@ -89,8 +89,21 @@ def test_no_edge_after_cost_is_said_of_the_champion() -> None:
 def test_the_brier_score_is_held_against_the_base_rate_and_volatility() -> None:
     rows = performance("linear", [0.02], brier=0.24, brier_base_rate=0.25, brier_volatility=0.239)
     assert any(
-        "0.24000, below 0.25000 of the base rate and not below 0.23900 of volatility alone" in said
+        "0.24000 over 1 session, below 0.25000 of the base rate and not below 0.23900 of volatility alone" in said
         for said in conclusions(rows, 100, 1)
+    )
+
+
+def test_brier_scores_are_compared_over_the_sessions_that_have_all_three() -> None:
+    later = {"brier": 0.241, "brier_base_rate": 0.24, "brier_volatility": 0.242}
+    rows = performance("linear", [0.02] * 3)
+    rows = pa.Table.from_pylist(
+        [{**row, **told} for row, told in zip(rows.to_pylist(), ({"brier": 0.2}, later, later), strict=True)],
+        schema=PERFORMANCE.columns,
+    )
+    assert any(
+        "0.24100 over 2 sessions, not below 0.24000 of the base rate and below 0.24200 of volatility alone" in said
+        for said in conclusions(rows, 100, 3)
     )
 
 
