@@ -111,7 +111,7 @@ def test_few_tickers_and_sessions_are_said_to_be_few() -> None:
     said = "\n".join(conclusions(performance("linear", [0.05, -0.04], error=0.03), 4, 3))
     assert "4 tickers: too few" in said
     assert "2 sessions: an ICIR says little" in said
-    assert "cannot be told from none here" in said
+    assert "cannot be told from none here; that of a linear model was 0.013 on 100 tickers over 7 sessions" in said
     many = "\n".join(conclusions(performance("linear", [0.013] * 20), 100, 21))
     assert "too few" not in many and "says little" not in many and "cannot be told" not in many
 
