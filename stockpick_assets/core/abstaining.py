@@ -135,5 +135,5 @@ def no_edge(expected_returns: Numbers, cost_bp: float) -> str | None:
         return None
     best = float(expected_returns.max()) * BASIS_POINTS
     return (
-        f"{NO_EDGE}: the best expected return is {best:.1f} bp, the cost {cost_bp:.1f} bp" if best <= cost_bp else None
+        f"{NO_EDGE}: the best expected return is {best:z.1f} bp, the cost {cost_bp:.1f} bp" if best <= cost_bp else None
     )

@@ -31,8 +31,9 @@ class Worth:
 
     coefficients: of the five terms of `p_profit`; None where the forecasts all paid, or none did.
     return_per_score: times score and sig, the close return's excess over the minute's mean, as a fraction.
-    obtainable_per_score: the same of the obtainable return before cost, were the market to stand still. Both are None
-    where no forecast has that return.
+    obtainable_per_score: the same of the obtainable return before cost, were the market to stand still. It is 0 where
+    it came out below: of a score that was wrong the last ticker has no edge either. Both are None where no forecast has
+    that return.
     """
 
     coefficients: tuple[float, ...] | None
@@ -88,7 +89,8 @@ def worth(forecasts: pd.DataFrame, cost_bp: float) -> Worth | None:
     graded = forecasts[forecasts["obtainable_return"].notna()]
     found = logistic(_terms(graded, cost_bp), _paid(graded, cost_bp))
     coefficients = None if found is None else tuple(found.tolist())
-    return Worth(coefficients, _per_score(forecasts, "close_return"), _per_score(forecasts, "obtainable_return"))
+    close, obtainable = (_per_score(forecasts, f"{name}_return") for name in ("close", "obtainable"))
+    return Worth(coefficients, close, None if obtainable is None else max(obtainable, 0.0))
 
 
 def measured(forecasts: pd.DataFrame, cost_bp: float) -> Measured | None:

@@ -35,6 +35,7 @@ def test_a_minute_that_lacks_more_than_a_third_of_its_bars_is_not_to_be_relied_o
     [
         ([0.00006, -0.001], "no edge after cost: the best expected return is 0.6 bp, the cost 2.0 bp"),
         ([-0.0001], "no edge after cost: the best expected return is -1.0 bp, the cost 2.0 bp"),
+        ([-0.0], "no edge after cost: the best expected return is 0.0 bp, the cost 2.0 bp"),
         ([0.00006, 0.00021], None),
         ([], None),
     ],

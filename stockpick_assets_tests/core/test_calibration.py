@@ -47,6 +47,13 @@ def test_returns_per_score_and_spread_are_found_whatever_the_market_does() -> No
     assert found.obtainable_per_score == pytest.approx(0.15, abs=0.08)
 
 
+def test_a_score_that_was_wrong_promises_nothing_of_the_tickers_it_puts_last() -> None:
+    found = worth(forecasts(effect=-0.3), COST_BP)
+    assert found is not None and found.return_per_score is not None
+    assert found.return_per_score < 0
+    assert found.obtainable_per_score == 0.0
+
+
 def test_probabilities_that_know_the_score_beat_volatility_and_this_beats_the_base_rate() -> None:
     quiet = measured(forecasts(effect=1.5, market=0.0), COST_BP)
     assert quiet is not None and quiet.sessions == tuple(DAYS)
