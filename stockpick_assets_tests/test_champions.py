@@ -23,7 +23,12 @@ from stockpick_assets_tests.models import (
 )
 
 NEXT = DAYS[5]
-BETTER = {"linear": [0.018, 0.022, 0.019, 0.021, 0.02], "average": [0.01] * 5, "naive": [0.0] * 5}
+BETTER = {
+    "linear": [0.018, 0.022, 0.019, 0.021, 0.02],
+    "average": [0.01] * 5,
+    "naive": [0.0] * 5,
+    "reversal": [0.0] * 5,
+}
 
 
 @pytest.fixture

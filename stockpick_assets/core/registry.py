@@ -23,7 +23,7 @@ RULE, PERSON, DEFAULT = "rule", "person", "default"
 
 # A challenger must be better by more than a difference that means nothing, and by more than differences vary. Of three
 # kinds of equal skill (IC .012 a session, deviation .006, correlation .7), in 20 times 250 sessions, the champion
-# changes 2 times by this rule, 6 times with two errors and 10 times without; one better by .008 is found in 5 to 7.
+# changes 2 times by this rule, 6 times with two errors and 10 times without; one better by .008 is found in 5 to 10.
 LEAST_SESSIONS, MOST_SESSIONS = 5, 60
 LEAST_GAIN = 0.002
 ERRORS = 3.0
@@ -117,11 +117,12 @@ def decided(
     """The rule's decision from `session` on; None where the champion stays.
 
     performance: rows PERFORMANCE, of which those of sessions before this one count, from the first session of the
-    present champion on: the models had not seen them, nor had the decision for it. Over the newest 5 to 60 of them in
-    which champion, challenger and naive all have an obtainable IC, the challenger's must exceed each of the others'
-    by more than LEAST_GAIN and by more than ERRORS standard errors of the paired differences. The best of several is
-    promoted. A person's decision stands for as many sessions as any other; one that pins a version, or that holds for
-    this or a later session, is left as it is.
+    present champion on: the models had not seen them, nor had the decision for it. A challenger is held against the
+    champion, naive and, where it is among the kinds, `reversal`: what does not exceed a score that fits nothing is not
+    worth its fit. Over the newest 5 to 60 of the sessions in which all of them have an obtainable IC, the challenger's
+    must exceed each of the others' by more than LEAST_GAIN and by more than ERRORS standard errors of the paired
+    differences. The best of several is promoted. A person's decision stands for as many sessions as any other; one that
+    pins a version, or that holds for this or a later session, is left as it is.
     """
     present = champion(champions, session, kinds)
     if present.version or any(row["session"] >= session for row in champions.to_pylist()):
@@ -129,17 +130,18 @@ def decided(
     ics = _obtainable_ics(performance, present.session, session)
     better: dict[Decision, float] = {}
     for kind in kinds:
-        measured = sorted(set(ics.get(kind, {})) & set(ics.get(present.kind, {})) & set(ics.get(NAIVE, {})))
-        measured = measured[-MOST_SESSIONS:]
+        unfitted = {"reversal"} & {*kinds} - {kind}
+        rivals = list(dict.fromkeys((present.kind, NAIVE, *unfitted)))
+        measured = sorted(set.intersection(*(set(ics.get(name, {})) for name in (kind, *rivals))))[-MOST_SESSIONS:]
         if kind == present.kind or len(measured) < LEAST_SESSIONS:
             continue
-        own, held, naive = (np.array([ics[name][day] for day in measured]) for name in (kind, present.kind, NAIVE))
-        if _exceeds(own - held) and _exceeds(own - naive):
-            reason = (
-                f"obtainable IC {own.mean():.4f} over {len(measured)} sessions to {measured[-1]}; "
-                f"{present.kind} {held.mean():.4f}, naive {naive.mean():.4f}"
-            )
-            better[Decision(session, kind, None, now, RULE, reason)] = float((own - held).mean())
+        own = np.array([ics[kind][day] for day in measured])
+        theirs = {name: np.array([ics[name][day] for day in measured]) for name in rivals}
+        if all(_exceeds(own - held) for held in theirs.values()):
+            told = ", ".join(f"{name} {held.mean():.4f}" for name, held in theirs.items())
+            reason = f"obtainable IC {own.mean():.4f} over {len(measured)} sessions to {measured[-1]}; {told}"
+            gain = own - theirs[present.kind]
+            better[Decision(session, kind, None, now, RULE, reason)] = float(gain.mean())
     return max(better, key=better.__getitem__, default=None)
 
 

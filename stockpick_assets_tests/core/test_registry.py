@@ -44,11 +44,13 @@ def rule(
     days: list[date] = DAYS,
     *,
     naive: float = 0.0,
+    reversal: float = 0.005,
     session: date = NEXT,
 ) -> Decision | None:
     """The rule's decision, where average had an IC of .01 in each session."""
     length = len(linear)
-    measured = performance(days[:length], {"linear": linear, "average": [0.01] * length, "naive": [naive] * length})
+    others = {"average": 0.01, "naive": naive, "reversal": reversal}
+    measured = performance(days[:length], {"linear": linear, **{kind: [ic] * length for kind, ic in others.items()}})
     return decided(log, measured, session, KINDS, MADE_AT)
 
 
@@ -136,7 +138,10 @@ def test_a_challenger_that_is_better_by_a_margin_over_five_sessions_is_promoted_
     made = rule(CHAMPIONS.empty(), BETTER)
     assert made is not None
     assert (made.session, made.kind, made.version, made.decided_by) == (NEXT, "linear", None, "rule")
-    assert made.reason == f"obtainable IC 0.0200 over 5 sessions to {DAYS[4]}; average 0.0100, naive 0.0000"
+    assert (
+        made.reason
+        == f"obtainable IC 0.0200 over 5 sessions to {DAYS[4]}; average 0.0100, naive 0.0000, reversal 0.0050"
+    )
 
 
 @pytest.mark.parametrize(
@@ -151,6 +156,16 @@ def test_a_challenger_that_is_better_by_a_margin_over_five_sessions_is_promoted_
 )
 def test_the_champion_stays_where_the_evidence_is_not_enough(linear: tuple[float | None, ...], naive: float) -> None:
     assert rule(CHAMPIONS.empty(), linear, naive=naive) is None
+
+
+def test_what_is_fitted_must_exceed_the_reversal_that_is_not() -> None:
+    made = rule(CHAMPIONS.empty(), BETTER, reversal=0.0185)
+    assert made is not None and made.kind == "reversal", "though linear is better by .0015"
+    log = champions(decision(DAYS[0], "reversal", by="rule"))
+    assert rule(log, BETTER, reversal=0.0185) is None and rule(log, BETTER) is not None
+    ics = {"linear": BETTER, "average": [0.01] * 5, "naive": [0.0] * 5}
+    made = decided(CHAMPIONS.empty(), performance(DAYS[:5], ics), NEXT, ("linear", "average"), MADE_AT)
+    assert made is not None and made.kind == "linear", "where no reversal is fitted there is none to exceed"
 
 
 def test_the_best_of_several_challengers_is_promoted() -> None:
@@ -188,7 +203,8 @@ def test_the_rule_decides_once_for_a_session_and_for_none_before_a_decision() ->
 
 
 def test_kinds_that_are_no_longer_fitted_are_no_challengers() -> None:
-    measured = performance(DAYS[:5], {"linear": BETTER, "average": [0.01] * 5, "naive": [0.0] * 5})
+    ics = {"linear": BETTER, "average": [0.01] * 5, "naive": [0.0] * 5, "reversal": [0.0] * 5}
+    measured = performance(DAYS[:5], ics)
     assert decided(CHAMPIONS.empty(), measured, NEXT, ("average", "reversal"), MADE_AT) is None
 
 
