@@ -38,7 +38,9 @@ BEST = 10
 LEAST_MINUTES = 60
 # Of earlier sessions what a session is compared with: as many as models rest on, in these columns.
 REFERENCE_SESSIONS = 12
-REFERENCE = ("sig", "obtainable_return", *NAMES)
+# What may drift. Features are standardised within their minute, and know nothing of how volatile the market is.
+WATCHED = ("sig", *NAMES)
+REFERENCE = ("obtainable_return", *WATCHED)
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,7 @@ def _probabilities(
 
 
 def _drift(training: pa.Table, earlier: pa.Table) -> dict[str, Any]:
-    found = {name: stability_index(earlier[name].to_numpy(), training[name].to_numpy()) for name in NAMES}
+    found = {name: stability_index(earlier[name].to_numpy(), training[name].to_numpy()) for name in WATCHED}
     known = {name: index for name, index in found.items() if index is not None}
     if not known:
         return {}

@@ -5,17 +5,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stockpick_assets.core.abstaining import doubt
 from stockpick_assets.core.evaluation import brier, mean_error
 from stockpick_assets.core.feature_set import FEATURES
-from stockpick_assets.core.market_hours import MINUTE, Session, session_before
+from stockpick_assets.core.grid import Grid, carried_forward
+from stockpick_assets.core.market_hours import MINUTE, Session, session_before, sessions_until
 from stockpick_assets.core.performance import LEAST_MINUTES, REFERENCE, champion_version, ic_estimates, performance
 from stockpick_assets.core.schemas import NAIVE, PERFORMANCE, PREDICTIONS, TRAINING_SET, TableSchema
+from stockpick_assets.walk_forward import Market
 from stockpick_assets_tests.rows import SESSION
+from stockpick_assets_tests.short_market import short_market
 
 COST_BP = 2.0
 PREVIOUS = session_before(SESSION)
@@ -208,6 +213,32 @@ def test_a_stored_ic_has_no_error_below_that_of_as_many_forecasts_that_share_not
     unknown = {"ic_obtainable": None, "ic_obtainable_error": None, "forecasts": 0}
     found = ic_estimates([of_two_minutes, of_a_session, unknown], "ic_obtainable")
     assert [(one.value, one.error) for one in found] == [(0.305, pytest.approx(0.0707, abs=1e-4)), (0.01, 0.008)]
+
+
+def spreads(market: Market, session: Session) -> Matrix:
+    """Of each minute and ticker, of the one-minute returns so far."""
+    grid = Grid(session, market.tickers)
+    closes = carried_forward(grid.matrix(market.versions(session), "close")[:LEAST_MINUTES])
+    return pd.DataFrame(np.log(closes)).diff().expanding().std().bfill().to_numpy().tolist()
+
+
+@pytest.mark.parametrize(("times", "said"), [(1.0, "None"), (3.0, "the feature sig has drifted")])
+def test_a_market_three_times_as_volatile_has_drifted_and_ordinary_sessions_have_not(times: float, said: str) -> None:
+    market = short_market([session.date for session in sessions_until(SESSION.date, 6)], tickers=20, minutes=90)
+    random = np.random.default_rng(4)
+    before, rows, why = [TRAINING_SET.empty()], [PERFORMANCE.empty()], list[str | None]()
+    for session in market.sessions:
+        score, noise = random.normal(size=(2, LEAST_MINUTES, 20))
+        # Half of sig is of the session's own returns, half of those of sessions before.
+        sig = np.array(spreads(market, session)) * ((1 + times) / 2 if session == SESSION else 1.0)
+        forecasts = table(PREDICTIONS, session, score=score.tolist(), score_linear=score.tolist())
+        happened = training((score + noise).tolist(), session, sig=sig.tolist())
+        earlier = pa.concat_tables(before).select(list(REFERENCE))
+        rows.append(performance(forecasts, happened, earlier, session, "simulated", COST_BP))
+        before.append(happened)
+        why.append(doubt(pa.concat_tables(rows), "linear"))
+    assert why[:-1] == [None] * 5
+    assert said in str(why[-1])
 
 
 SAID_OF_MANY = ("ic_close", "ic_close_error", "ic_obtainable", "ic_obtainable_error", "hit_rate", "turnover")
