@@ -112,7 +112,10 @@ def mean_briers(rows: Sequence[Mapping[str, Any]]) -> Briers | None:
     """Over the rows of PERFORMANCE that have all three; None where there is none."""
     names = ("brier", "brier_base_rate", "brier_volatility")
     known = [[row[name] for name in names] for row in rows if None not in (row[name] for name in names)]
-    return Briers(*np.mean(known, axis=0).tolist(), len(known)) if known else None
+    if not known:
+        return None
+    own, base_rate, volatility = np.mean(known, axis=0).tolist()
+    return Briers(own, base_rate, volatility, len(known))
 
 
 def estimates(rows: Sequence[Mapping[str, Any]], name: str) -> list[Estimate]:

@@ -132,7 +132,8 @@ def decided(
     for kind in kinds:
         unfitted = {"reversal"} & {*kinds} - {kind}
         rivals = list(dict.fromkeys((present.kind, NAIVE, *unfitted)))
-        measured = sorted(set.intersection(*(set(ics.get(name, {})) for name in (kind, *rivals))))[-MOST_SESSIONS:]
+        days = sorted(ics.get(kind, {}))
+        measured = [day for day in days if all(day in ics.get(name, {}) for name in rivals)][-MOST_SESSIONS:]
         if kind == present.kind or len(measured) < LEAST_SESSIONS:
             continue
         own = np.array([ics[kind][day] for day in measured])
