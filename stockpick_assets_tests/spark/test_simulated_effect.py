@@ -16,7 +16,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from stockpick_assets.core.abstaining import doubt
-from stockpick_assets.core.evaluation import Estimate, mean, minute_ics, pooled
+from stockpick_assets.core.evaluation import Estimate, mean, mean_error, minute_ics, pooled
 from stockpick_assets.core.grid import Grid, Matrix, carried_forward
 from stockpick_assets.core.labels import forward_returns
 from stockpick_assets.resources.simulated_prices import REVERSION_HALF_LIFE, REVERSION_SHARE
@@ -80,15 +80,16 @@ def best_forecast(closes: Matrix) -> Matrix:
     return np.where(np.isnan(closes), np.nan, forecasts)
 
 
-def best_skill(market: Market) -> float:
-    """Mean obtainable IC of that forecast in the sessions that a model is measured in."""
-    ics: list[float] = []
+def best_skill(market: Market) -> Estimate:
+    """The obtainable IC of that forecast in the sessions that a model is measured in."""
+    found: list[Estimate] = []
     for session in market.sessions[1:]:
         grid, bars = Grid(session, market.tickers), market.versions(session)
         closes = grid.matrix(bars, "close")
         obtainable, _ = forward_returns(grid.matrix(bars, "open"), closes)
-        ics.append(mean(minute_ics(best_forecast(closes), obtainable)) or 0.0)
-    return float(np.mean(ics))
+        ics = minute_ics(best_forecast(closes), obtainable)
+        found.append(Estimate(mean(ics) or np.nan, mean_error(ics) or np.nan))
+    return pooled(found)
 
 
 def test_of_the_planted_effect_as_much_comes_as_the_chain_expects(spark: SparkSession) -> None:
@@ -96,15 +97,18 @@ def test_of_the_planted_effect_as_much_comes_as_the_chain_expects(spark: SparkSe
     walked = walk(spark, market)
     measured = performance(walked)
     found, best = skill(measured), best_skill(market)
-    assert best == pytest.approx(0.0405, abs=5e-4)
-    assert best / 2 < found.value < best + 2 * found.error
+    assert best.value == pytest.approx(0.0405, abs=5e-4)
+    assert best.value / 2 < found.value < best.value + 2 * found.error
     assert doubt(measured, "linear") is None
     came = came_of_expected(walked[-1])
     assert abs(came.value - 1) < 2 * came.error
     assert came.value > 2 * came.error
 
 
-def test_without_an_effect_there_is_no_skill_and_the_model_abstains(spark: SparkSession) -> None:
+def test_without_an_effect_nothing_is_there_to_be_found_and_the_model_abstains(spark: SparkSession) -> None:
+    """Twelve tickers would not show an effect either: that there is none is seen in the market of the first test."""
+    best = best_skill(short_market(DAYS, tickers=80, minutes=390, seed=SEED, effect=False))
+    assert abs(best.value) < 2 * best.error < 0.0405 / 2
     measured = performance(walk(spark, short_market(DAYS[:2], tickers=12, minutes=120, seed=SEED, effect=False)))
     found = skill(measured)
     assert abs(found.value) < 2 * found.error
