@@ -18,7 +18,7 @@ from stockpick_assets.core.abstaining import doubt
 from stockpick_assets.core.answers import BACKFILL_LAG
 from stockpick_assets.core.calibration import CALIBRATION_SESSIONS
 from stockpick_assets.core.errors import StockpickError
-from stockpick_assets.core.factors import BARS_SESSIONS, TRAINING_SESSIONS, aligned, factors
+from stockpick_assets.core.factors import BARS_SESSIONS, TRAINING_SESSIONS, factors, matched
 from stockpick_assets.core.market_hours import Session, session_on
 from stockpick_assets.core.performance import REFERENCE_SESSIONS, performance
 from stockpick_assets.core.registry import champion, decided
@@ -179,8 +179,7 @@ class Walk:
             _of(RAW_PRICES, "bars", sessions, read[-BARS_SESSIONS:]),
             _of(TRAINING_SET, "training", sessions, read[-TRAINING_SESSIONS:]),
         )
-        bars_frame = frame(spark, bars)
-        factors_frame = frame(spark, aligned(made, [session.date], self.market.tickers))
+        bars_frame, factors_frame = (frame(spark, table) for table in matched(bars, made))
         computed = rows(steps.features(bars_frame, factors_frame, session.open), COMPUTED)
         features_frame = frame(spark, computed)
         labelled = rows(steps.training_rows(features_frame, bars_frame, factors_frame), LABELLED)

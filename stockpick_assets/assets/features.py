@@ -1,14 +1,11 @@
 """The Spark features and indicators of each ticker's minute, from the session so far: nothing later than its close."""
 
-from typing import Any
-
 import dagster as dg
 import pyarrow as pa
-import pyarrow.compute as pc
 from dagster_pyspark import PySparkResource
 
 from stockpick_assets.assets.flow import Flow
-from stockpick_assets.core.factors import aligned
+from stockpick_assets.core.factors import matched
 from stockpick_assets.core.quality import UNANSWERED, coverage
 from stockpick_assets.core.schemas import BARS_FETCHED_AT, FACTORS, FEATURE_ROWS, RAW_PRICES
 from stockpick_assets.core.versions import stamped
@@ -44,9 +41,8 @@ def features(flow: Flow) -> dg.AssetsDefinition:
             )
         spark = pyspark.spark_session
         # Of the bars and not of the window: rows of a ticker that left the window are compared too.
-        tickers: list[Any] = pc.unique(bars["ticker"]).to_pylist()
-        daily = aligned(factors, [session.date for session in selection.sessions], sorted(tickers))
-        given = frame(spark, bars.select(READ))
+        every, daily = matched(bars.select(READ), factors)
+        given = frame(spark, every)
         computed = compute(given, frame(spark, daily), selection.first)
         computed = with_indicators(computed, given, selection.first)
         rows = rows_of(computed, COMPUTED, selection.last, selection.tickers)

@@ -69,6 +69,25 @@ def aligned(stored: pa.Table, sessions: Sequence[date], tickers: Sequence[str]) 
     return pa.concat_tables(_aligned(stored, session, names) for session in sessions)
 
 
+def matched(bars: pa.Table, stored: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """The bars and the FACTORS of their sessions, both of every ticker that any of the bars is of.
+
+    bars: key and source of RAW_PRICES at least, one row a (minute, ticker). stored: FACTORS. Where a minute lacks a row
+    of a ticker, because that is not of its session or was not answered yet, it gets one at the end that is null but for
+    key and source.
+    """
+    tickers: Any = pc.unique(bars["ticker"])  # pyright: ignore[reportUnknownMemberType]
+    sessions: Any = pc.unique(bars["session"])  # pyright: ignore[reportUnknownMemberType]
+    minutes: Any = bars.group_by(["session", "minute", "source"]).aggregate([])
+    minute, ticker = np.indices((minutes.num_rows, len(tickers))).reshape(2, -1)
+    every = minutes.take(pa.array(minute)).append_column("ticker", tickers.take(pa.array(ticker)))
+    if bars.num_rows < every.num_rows:
+        key = ["session", "minute", "ticker"]
+        lacking = every.join(bars.select(key), key, join_type="left anti")
+        bars = pa.concat_tables([bars, lacking], promote_options="default")
+    return bars, aligned(stored, sessions.to_pylist(), tickers.to_pylist())
+
+
 def _aligned(stored: pa.Table, session: date, names: list[str]) -> pa.Table:
     of_session: Any = pc.equal(stored["session"], pa.scalar(session, pa.date32()))  # pyright: ignore[reportUnknownMemberType]
     rows: Any = stored.filter(of_session).sort_by("ticker")  # pyright: ignore[reportUnknownMemberType]

@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from stockpick_assets.core.factors import BASIS, SESSION_MINUTES, aligned, factors
-from stockpick_assets.core.market_hours import Session, session_on, sessions_until
-from stockpick_assets.core.schemas import FACTORS, RAW_PRICES, TRAINING_SET
+from stockpick_assets.core.factors import BASIS, SESSION_MINUTES, aligned, factors, matched
+from stockpick_assets.core.market_hours import MINUTE, Session, session_on, sessions_until
+from stockpick_assets.core.schemas import FACTORS, RAW_PRICES, TIMESTAMP, TRAINING_SET
 
 *EARLIER, SESSION = sessions_until(date(2026, 11, 20), 4)
 TICKERS = [f"T{number:02d}" for number in range(25)]
@@ -219,3 +221,27 @@ def test_every_session_asked_for_has_its_rows_whether_it_is_stored_or_not(made: 
     assert answer.num_rows == 50
     assert answer.slice(25).equals(made)
     assert answer.slice(0, 25)["sessions"].to_pylist() == [0] * 25
+
+
+@given(st.sets(st.tuples(st.sampled_from(EARLIER[:2]), st.integers(0, 3), st.sampled_from(TICKERS[:4])), min_size=1))
+def test_matched_bars_and_factors_are_of_every_ticker_in_every_minute(
+    made: pa.Table, rows: set[tuple[Session, int, str]]
+) -> None:
+    bars = pa.table(
+        {
+            "session": [session.date for session, _, _ in rows],
+            "minute": pa.array([session.open + number * MINUTE for session, number, _ in rows], TIMESTAMP),
+            "ticker": [ticker for _, _, ticker in rows],
+            "source": ["simulated"] * len(rows),
+            "close": [20.0] * len(rows),
+        }
+    )
+    every, known = matched(bars, made)
+    assert every.slice(0, len(rows)).equals(bars)
+    minutes = {(session.date, session.open + number * MINUTE) for session, number, _ in rows}
+    tickers = sorted({ticker for _, _, ticker in rows})
+    keys = zip(*(every[name].to_pylist() for name in ("session", "minute", "ticker")), strict=True)
+    assert sorted(keys) == sorted((*minute, ticker) for minute in minutes for ticker in tickers)
+    added = every.slice(len(rows))
+    assert set(added["source"].to_pylist()) <= {"simulated"} and added["close"].null_count == added.num_rows
+    assert known.equals(aligned(made, [*dict.fromkeys(bars["session"].to_pylist())], tickers))

@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from pyspark.errors.exceptions.connect import SparkConnectGrpcException
 from pyspark.sql import SparkSession
 
 from stockpick_assets.core.feature_set import FEATURES, MEASURES, MINIMUM_RETURNS
@@ -84,6 +85,18 @@ def test_a_minute_computed_live_equals_the_same_minute_in_a_backfill(
     live = computed(spark, up_to(of_day, minutes), factors, minute)
     assert list(live.index.unique("minute")) == [minute]
     pd.testing.assert_frame_equal(live, backfilled.reindex(live.index), rtol=0, atol=1e-12)
+
+
+def test_factors_of_other_tickers_than_the_bars_are_an_error_that_names_session_and_minute(
+    spark: SparkSession, bars: pa.Table
+) -> None:
+    of_six = of_bars(SECOND, bars, NEW)
+    for known in (
+        daily(SECOND, of_six["ticker"].to_pylist()[:5]),
+        daily(SECOND, [*of_six["ticker"].to_pylist(), "T99"]),
+    ):
+        with pytest.raises(SparkConnectGrpcException, match=f"session {SECOND}: the minute .* has rows of 6 tickers"):
+            computed(spark, bars, joined([of_bars(FIRST, bars), known]), session_on(SECOND).open)
 
 
 def test_a_bar_that_changes_after_a_minute_changes_nothing_at_or_before_it(
