@@ -213,7 +213,7 @@ def _compared(name: str, before: pa.Table, after: pa.Table) -> tuple[int, str | 
     changed = sum(int(column.sum()) for column in differs.values())
     if not changed:
         return count, None
-    row, column = min((int(np.argmax(where)), column) for column, where in differs.items() if where.any())
+    row = min(int(np.argmax(where)) for where in differs.values() if where.any())
     column = next(name for name in columns if differs[name][row])
     place = before.slice(row, 1).to_pylist()[0]
     when = minute_label(place["minute"]) if "minute" in place else str(place["session"])

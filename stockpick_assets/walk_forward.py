@@ -57,10 +57,10 @@ def market_of_source(name: str, source: MarketData, sessions: Sequence[Session],
     return Market(name, tuple(sessions), tuple(sorted(tickers)), answered)
 
 
-def market_of_store(store: Store, newest: int | None = None) -> Market:
-    """The sessions of the table raw_prices, or the newest of them. Raises StoreError, and where there is none."""
+def market_of_store(store: Store) -> Market:
+    """The sessions of the table raw_prices. Raises StoreError, and StockpickError where there is none."""
     contents = store.contents(RAW_PRICES.name)
-    sessions = [session_on(day) for day in sorted(contents.files)][-newest if newest else 0 :]
+    sessions = [session_on(day) for day in sorted(contents.files)]
     if not sessions:
         raise StockpickError(f"{store.source}/raw_prices has no rows yet; `stockpick backfill` fetches sessions")
     named = store.read(RAW_PRICES.name, from_session=sessions[0].date, columns=["ticker"], version=contents.version)
