@@ -27,6 +27,7 @@ from stockpick_assets.core.feature_set import FEATURES, MEASURES
 from stockpick_assets.core.grid import Grid
 from stockpick_assets.core.market_hours import MINUTE, Session, minute_label
 from stockpick_assets.core.schemas import BARS_FETCHED_AT, FEATURE_ROWS, PREDICTIONS, TIMESTAMP
+from stockpick_assets.spark.features import READ
 from stockpick_assets.spark.frames import frame, rows
 from stockpick_assets.spark.scoring import FITTED
 from stockpick_assets.walk_forward import Completed, Market, Walk, Walked
@@ -72,17 +73,21 @@ def checks(walk: Walk, session: Session, past: Sequence[Completed], minutes: int
     def forecast(versions: pa.Table, as_of: datetime = session.close + BACKFILL_LAG) -> Walked:
         return made_of(walk.steps.bars_known(versions, as_of), session, past)
 
+    def flow(*given: Any) -> dict[str, pa.Table]:
+        return _tables(walk, past, forecast(*given))
+
     versions = walk.market.versions(session)
     chosen = chosen_minutes(versions, minutes, random)
     made = forecast(versions)
     yield _same_features(made)
+    tables = _tables(walk, past, made)
     for minute in chosen:
-        yield _unchanged(REMOVED, minute, walk, past, made, forecast(removed(versions, minute)))
+        yield _unchanged(REMOVED, minute, tables, flow(removed(versions, minute)))
         # By then the minute's bars are known, should all of them have been backfilled.
         as_of = minute + MINUTE + BACKFILL_LAG
-        before, after = (forecast(bars, as_of) for bars in (versions, revised(versions, as_of, random)))
-        yield _unchanged(REVISED, minute, walk, past, before, after)
-        yield _unchanged(PERTURBED, minute, walk, past, made, forecast(perturbed(versions, minute, random)))
+        before, after = (flow(bars, as_of) for bars in (versions, revised(versions, as_of, random)))
+        yield _unchanged(REVISED, minute, before, after)
+        yield _unchanged(PERTURBED, minute, tables, flow(perturbed(versions, minute, random)))
     yield from _shuffled(walk, made, past, random)
 
 
@@ -165,29 +170,36 @@ def _with(rows: pa.Table, name: str, values: Any) -> pa.Table:
     return rows.set_column(rows.column_names.index(name), rows.schema.field(name), values)
 
 
-def _unchanged(
-    tried: str, minute: datetime, walk: Walk, past: Sequence[Completed], before: Walked, after: Walked
-) -> Check:
+def _unchanged(tried: str, minute: datetime, before: dict[str, pa.Table], after: dict[str, pa.Table]) -> Check:
     """Whether all that was made at or before the minute is the same in both; the first that is not is named."""
     compared = 0
-    earlier, later = (_until(minute, walk, past, walked) for walked in (before, after))
-    for name, first in earlier.items():
-        count, difference = _compared(name, first, later[name])
+    for name in before:
+        count, difference = _compared(name, *(_until(made[name], minute) for made in (before, after)))
         compared += count
         if difference:
             return Check(tried, minute, compared, True, difference)
     return Check(tried, minute, compared, False, f"equal to {TOLERANCE:g}")
 
 
-def _until(minute: datetime, walk: Walk, past: Sequence[Completed], walked: Walked) -> dict[str, pa.Table]:
-    """What was made of the session up to the minute, in the order of the flow."""
-    session, tickers, cost_bp = walked.session, walk.market.tickers, walk.terms.cost_bp
-    features, predictions, own = (
-        removed(table, minute) for table in (walked.features, walked.predictions, walked.bars)
-    )
-    bars = pa.concat_tables([*(one.bars for one in past[-1:]), own])
-    picks = walk.steps.picks(walked.predictions, bars, session, session.open, minute, tickers, tickers, cost_bp)
-    return {"factors": walked.factors, "features": features, "predictions": predictions, "picks": picks}
+def _until(table: pa.Table, minute: datetime) -> pa.Table:
+    return removed(table, minute) if "minute" in table.column_names else table
+
+
+def _tables(walk: Walk, past: Sequence[Completed], walked: Walked) -> dict[str, pa.Table]:
+    """What was made of the session, in the order of the flow.
+
+    Of the whole of it, and never of the bars up to a minute: what looks ahead would find nothing there.
+    """
+    session, tickers, cost_bp, steps = walked.session, walk.market.tickers, walk.terms.cost_bp, walk.steps
+    bars = pa.concat_tables([*(one.bars for one in past[-1:]), walked.bars])
+    span = (session, session.open, session.last_minute)
+    return {
+        "factors": walked.factors,
+        "features": walked.features,
+        "indicators": steps.indicators(frame(walk.spark, walked.bars.select(READ)), session.open).toArrow(),
+        "predictions": walked.predictions,
+        "picks": steps.picks(walked.predictions, bars, *span, tickers, tickers, cost_bp),
+    }
 
 
 def _same_features(made: Walked) -> Check:

@@ -27,6 +27,7 @@ from stockpick_assets.core.versions import known, stamped
 from stockpick_assets.resources.market_data import MarketData
 from stockpick_assets.spark.features import COMPUTED, features
 from stockpick_assets.spark.frames import frame, rows
+from stockpick_assets.spark.indicators import indicators
 from stockpick_assets.spark.scoring import FITTED_OF, Model, SessionModels, abstained, predict
 from stockpick_assets.spark.training import FIT_SESSIONS, LABELLED, FittedModel, fit, training_rows
 from stockpick_assets.store import Store
@@ -86,7 +87,8 @@ def earlier(sessions: Sequence[date], session: date) -> list[date]:
 class Steps:
     """The functions of the flow, in its order; production's by default.
 
-    A proof puts others in their place, to see that it finds what they do wrong.
+    A walk makes no indicators and no picks, of which nothing is learnt: the proof does. Its tests put others in their
+    place, to see that it finds what they do wrong.
     """
 
     bars_known: Callable[[pa.Table, datetime], pa.Table] = known
@@ -94,6 +96,7 @@ class Steps:
     read_by_models: Callable[[Sequence[date], date], list[date]] = earlier
     factors: Callable[[Session, Sequence[str], str, pa.Table, pa.Table], pa.Table] = factors
     features: Callable[[DataFrame, DataFrame, datetime], DataFrame] = features
+    indicators: Callable[[DataFrame, datetime], DataFrame] = indicators
     training_rows: Callable[[DataFrame, DataFrame, DataFrame], DataFrame] = training_rows
     fit: Callable[..., tuple[FittedModel, ...]] = fit
     predict: Callable[[SessionModels, DataFrame], DataFrame] = predict

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from stockpick_assets.core.labels import HORIZON_MINUTES
+from stockpick_assets.core.market_hours import MINUTE
 from stockpick_assets.core.schemas import RAW_PRICES, TRAINING_SET
 from stockpick_assets.core.versions import last_of_each
 from stockpick_assets.proof import KEPT, PERTURBED, REMOVED, REVISED, SHUFFLED, TRUE, Check, checks, history, shuffled
@@ -38,6 +40,10 @@ class Remembered:
         made = (Steps.features, bars.toArrow(), factors.toArrow(), first)
         answer = self.once(made, lambda: Steps.features(bars, factors, first).toArrow())
         return frame(bars.sparkSession, answer)
+
+    def indicators(self, bars: DataFrame, first: datetime) -> DataFrame:
+        made = (Steps.indicators, bars.toArrow(), first)
+        return frame(bars.sparkSession, self.once(made, lambda: Steps.indicators(bars, first).toArrow()))
 
     def training_rows(self, features: DataFrame, bars: DataFrame, factors: DataFrame) -> DataFrame:
         made = (Steps.training_rows, features.toArrow(), bars.toArrow(), factors.toArrow())
@@ -63,7 +69,13 @@ def _content(table: pa.Table) -> bytes:
 
 
 REMEMBERED = Remembered()
-STEPS = replace(Steps(), features=REMEMBERED.features, training_rows=REMEMBERED.training_rows, fit=REMEMBERED.fit)
+STEPS = replace(
+    Steps(),
+    features=REMEMBERED.features,
+    indicators=REMEMBERED.indicators,
+    training_rows=REMEMBERED.training_rows,
+    fit=REMEMBERED.fit,
+)
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +128,18 @@ def session_and_earlier(sessions: list[date], session: date) -> list[date]:
     return [day for day in sessions if day <= session]
 
 
+def average_of_the_session(bars: DataFrame, first: datetime) -> DataFrame:
+    return STEPS.indicators(bars, first).withColumn("vwap", F.expr(f"avg(vwap) OVER ({OF_TICKER})"))
+
+
+def change_to_a_later_close(predictions: pa.Table, bars: pa.Table, *rest: Any) -> pa.Table:
+    place = bars.column_names.index("minute")
+    later: Any = pc.subtract(bars["minute"], HORIZON_MINUTES * MINUTE)
+    ahead = STEPS.picks(predictions, bars.set_column(place, bars.schema.field("minute"), later), *rest)
+    made = STEPS.picks(predictions, bars, *rest)
+    return made.set_column(made.column_names.index("change_5m"), "change_5m", ahead["change_5m"])
+
+
 @dataclass
 class CalibratedOnItself:
     """Remembers what the session's own forecasts turned out to be worth, and makes a probability of it."""
@@ -160,6 +184,11 @@ LEAKS: dict[str, tuple[Callable[[], Steps], str, str]] = {
         KEPT,
         "training_set",
     ),
+    "an indicator of the whole session": (
+        lambda: replace(STEPS, indicators=average_of_the_session),
+        REMOVED,
+        "indicators",
+    ),
     "a version of a bar that came later": (
         lambda: replace(STEPS, bars_known=newest_version),
         REVISED,
@@ -176,6 +205,11 @@ LEAKS: dict[str, tuple[Callable[[], Steps], str, str]] = {
         "predictions",
     ),
     "a calibration on the session's own outcomes": (calibrated_on_itself, REMOVED, "predictions"),
+    "a change of price to a later close": (
+        lambda: replace(STEPS, picks=change_to_a_later_close),
+        REMOVED,
+        "picks",
+    ),
 }
 
 
