@@ -130,7 +130,7 @@ class Evaluation:
 
     def conclusions(self) -> list[str]:
         """What so many sessions of so many tickers say, and which of them say nothing."""
-        said = conclusions(self._counted, len(self.market.tickers), len(self.market.sessions) - len(self._in_no_mean))
+        said = conclusions(self._counted, len(self.market.tickers))
         for day, (minutes, tickers) in self._in_no_mean.items():
             said.append(
                 f"{day} is in no mean, as it has {minutes} minutes with bars and {tickers} "

@@ -36,9 +36,9 @@ def prove(
 ) -> None:
     """Change what came after some minutes of a session (2026-11-23), and show that nothing up to them changes.
 
-    The session, by default the newest that is long enough, is made again for each change: factors, features, models,
-    forecasts and picks, by the functions that the assets use. Then models are fitted to shuffled labels, and must find
-    nothing. Exit status 1 on a leak. Nothing is written to the tables.
+    The session, by default the newest that is long enough, is made again for each change: factors, features,
+    indicators, models, forecasts and picks, by the functions that the assets use. Then models are fitted to shuffled
+    labels, and must find nothing. Exit status 1 on a leak. Nothing is written to the tables.
     """
     import numpy as np
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from stockpick_assets.core.abstaining import NO_EDGE, SKILL_ERRORS, sessions_said
 from stockpick_assets.core.evaluation import Estimate, Numbers, pooled
 from stockpick_assets.core.labels import BASIS_POINTS
-from stockpick_assets.core.performance import ic_estimates, mean_briers
+from stockpick_assets.core.performance import LEAST_MINUTES, ic_estimates, mean_briers
 from stockpick_assets.core.registry import LEAST_SESSIONS
 from stockpick_assets.core.schemas import NAIVE
 
@@ -21,6 +21,10 @@ from stockpick_assets.core.schemas import NAIVE
 # spring 2026. It was designed on the first 22.
 USUAL_TICKERS, USUAL_SESSIONS, USUAL_IC = 100, 7, 0.013
 FEW_TICKERS = 20
+NO_MODEL = (
+    "no model is measured: it takes an earlier session of two tickers to learn from, and a session of "
+    f"{LEAST_MINUTES} minutes of two tickers to be measured in"
+)
 
 MEANS = ("hit_rate", "turnover", "brier", "brier_base_rate", "brier_volatility", "calibration_slope")
 
@@ -51,14 +55,16 @@ def summaries(performance: pa.Table) -> list[Summary]:
     return [_summary(kind, [row for row in rows if row["kind"] == kind]) for kind in dict.fromkeys(_kinds(rows))]
 
 
-def conclusions(performance: pa.Table, tickers: int, sessions: int) -> list[str]:
-    """Sentences with the numbers that carry them. sessions: how many there were, forecast or not."""
+def conclusions(performance: pa.Table, tickers: int) -> list[str]:
+    """Sentences with the numbers that carry them."""
     rows = performance.to_pylist()
     found = summaries(performance)
     if not found:
-        return [f"of {sessions_said(sessions)} none has a forecast: a model needs a session before it to learn from"]
+        return [NO_MODEL]
     named = _champion(rows)
     said = [_skill(summary) for summary in found]
+    if all(summary.kind == NAIVE for summary in found):
+        said.append(NO_MODEL)
     naive = [row for row in rows if row["kind"] == NAIVE]
     said += [_against(kind, rows, naive) for kind in dict.fromkeys(_kinds(rows)) if kind != NAIVE and naive]
     for summary in found:

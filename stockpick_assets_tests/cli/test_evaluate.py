@@ -135,7 +135,7 @@ def test_the_picture_is_drawn_without_a_browser_or_a_network(
 def test_the_picture_of_sessions_without_forecasts_is_empty_and_no_error(tmp_path: Path) -> None:
     nothing = Evaluation(MARKET, 2.0)
     picture(nothing.title, **nothing.figures()).save(str(tmp_path / "empty.svg"))
-    assert "none has a forecast" in nothing.as_text()
+    assert "no model is measured" in nothing.as_text()
 
 
 @pytest.fixture

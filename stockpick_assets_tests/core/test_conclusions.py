@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from stockpick_assets.core.conclusions import conclusions, summaries
+from stockpick_assets.core.conclusions import NO_MODEL, conclusions, summaries
 from stockpick_assets.core.schemas import PERFORMANCE
 
 
@@ -58,7 +58,7 @@ def test_the_ratio_is_of_the_mean_to_the_deviation_and_needs_two_sessions() -> N
     ],
 )
 def test_skill_is_told_from_noise_by_its_error(ics: list[float], verdict: str) -> None:
-    assert verdict in conclusions(performance("linear", ics), 100, 3)[0]
+    assert verdict in conclusions(performance("linear", ics), 100)[0]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_naive_reversal_is_compared_session_by_session(gains: list[float], s
     naive = [0.10, -0.10, 0.05, 0.0]
     own = [ic + gain for ic, gain in zip(naive, gains, strict=True)]
     rows = pa.concat_tables([performance("linear", own), performance("naive", naive)])
-    assert f"linear against naive: {said} naive reversal" in conclusions(rows, 100, 5)
+    assert f"linear against naive: {said} naive reversal" in conclusions(rows, 100)
 
 
 def test_no_edge_after_cost_is_said_of_the_champion() -> None:
@@ -83,14 +83,14 @@ def test_no_edge_after_cost_is_said_of_the_champion() -> None:
             performance("linear", [0.02], top_return_after_cost=-1.7e-4),
         ]
     )
-    assert any("-1.60 ± 0.10 bp after cost, no edge after cost" in said for said in conclusions(rows, 100, 2))
+    assert any("-1.60 ± 0.10 bp after cost, no edge after cost" in said for said in conclusions(rows, 100))
 
 
 def test_the_brier_score_is_held_against_the_base_rate_and_volatility() -> None:
     rows = performance("linear", [0.02], brier=0.24, brier_base_rate=0.25, brier_volatility=0.239)
     assert any(
         "0.24000 over 1 session, below 0.25000 of the base rate and not below 0.23900 of volatility alone" in said
-        for said in conclusions(rows, 100, 1)
+        for said in conclusions(rows, 100)
     )
 
 
@@ -103,24 +103,24 @@ def test_brier_scores_are_compared_over_the_sessions_that_have_all_three() -> No
     )
     assert any(
         "0.24100 over 2 sessions, not below 0.24000 of the base rate and below 0.24200 of volatility alone" in said
-        for said in conclusions(rows, 100, 3)
+        for said in conclusions(rows, 100)
     )
 
 
 def test_few_tickers_and_sessions_are_said_to_be_few() -> None:
-    said = "\n".join(conclusions(performance("linear", [0.05, -0.04], error=0.03), 4, 3))
+    said = "\n".join(conclusions(performance("linear", [0.05, -0.04], error=0.03), 4))
     assert "4 tickers: too few" in said
     assert "2 sessions: an ICIR says little" in said
     assert "cannot be told from none here; that of a linear model was 0.013 on 100 tickers over 7 sessions" in said
-    many = "\n".join(conclusions(performance("linear", [0.013] * 20), 100, 21))
+    many = "\n".join(conclusions(performance("linear", [0.013] * 20), 100))
     assert "too few" not in many and "says little" not in many and "cannot be told" not in many
 
 
 def test_without_a_forecast_nothing_is_concluded_but_that() -> None:
-    assert conclusions(PERFORMANCE.empty(), 4, 1) == [
-        "of 1 session none has a forecast: a model needs a session before it to learn from"
-    ]
+    assert conclusions(PERFORMANCE.empty(), 20) == [NO_MODEL]
+    assert NO_MODEL in conclusions(performance("naive", [0.01]), 20)
+    assert NO_MODEL not in conclusions(performance("linear", [0.01]), 20)
 
 
 def test_a_kind_whose_ic_could_not_be_measured_is_told() -> None:
-    assert "no obtainable IC could be measured" in conclusions(performance("linear", [None]), 1, 2)[0]
+    assert "no obtainable IC could be measured" in conclusions(performance("linear", [None]), 1)[0]
