@@ -49,7 +49,7 @@ unit: .venv packages ## the tests that need no service
 	@.venv/bin/python -m pytest --numprocesses 2 --dist loadgroup --ignore stockpick_assets_tests/integration
 
 integration: .venv packages minio ## the tests on real services
-	@.venv/bin/python -m pytest stockpick_assets_tests/integration
+	@.venv/bin/python -m pytest --numprocesses 2 --dist loadgroup stockpick_assets_tests/integration
 
 # PostgreSQL, and for the integration tests a browser and a MinIO, all of the tests' own.
 packages:

@@ -53,6 +53,16 @@ def kill(settings: Settings) -> None:
     leader.wait()
 
 
+def answered(ask: Callable[[], object]) -> None:
+    """Ask until the store answers, as ticks do: on a busy machine it listens before it finds its objects again."""
+    while True:
+        try:
+            ask()
+        except StoreError:
+            continue
+        return
+
+
 @pytest.mark.parametrize("reads", [1, 2])
 def test_a_store_that_dies_in_the_middle_of_a_send_costs_no_message(mortal: Settings, reads: int) -> None:
     """After the first read the relay knows what is due, after the second it has it."""
@@ -80,5 +90,5 @@ def test_a_store_that_dies_in_the_middle_of_a_send_costs_no_message(mortal: Sett
         with pytest.raises(StoreError, match=r"Is the object store up \(`stockpick status`\)"):
             relay.send_due(store, minute(3))
         local.start(mortal, [ObjectStore()])
-        relay.send_due(store, minute(3))
+        answered(lambda: relay.send_due(store, minute(3)))
     assert not delivery(stored_messages(store), read_topics(kafka, source))
