@@ -116,7 +116,7 @@ def backlog_ticks(settings: Settings, store: Store, kafka: Kafka, count: int) ->
         for session in sessions:
             wait_in_picks(settings, store, session)
         resources = {"tables": tables_of(settings), "now": now, "relay": relay}
-        while not said.startswith("Everything"):
+        while not said.startswith("There are no picks"):
             at = time.monotonic()
             with dg.build_sensor_context(instance=instance, resources=resources) as context:
                 said = sensor.evaluate_tick(context).skip_message or ""
