@@ -26,7 +26,6 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 from common import report
-from dagster_aws.s3 import S3Resource
 from kafka import KafkaProducer
 from trivial_flow import flow_of, simulated
 
@@ -39,13 +38,13 @@ from stockpick_assets.core.upkeep import MOST_FILES_WHILE_OPEN
 from stockpick_assets.relay import Relay
 from stockpick_assets.resources.kafka import Kafka
 from stockpick_assets.resources.now import Now
-from stockpick_assets.resources.tables import Tables
 from stockpick_assets.resources.topic_reader import TopicReader
 from stockpick_assets.sensors.relay import SECONDS_BETWEEN_LOOKS, relay_sensor
 from stockpick_assets.services.kafka import Kafka as KafkaService
 from stockpick_assets.services.process import free_ports
 from stockpick_assets.settings import Settings
 from stockpick_assets.store import Store
+from stockpick_assets_tests.crashes import tables
 
 BACKLOG, LIVE = date(2026, 11, 19), date(2026, 11, 20)
 PHASES = 7  # of the time between two looks
@@ -115,7 +114,7 @@ def backlog_ticks(settings: Settings, store: Store, kafka: Kafka, count: int) ->
         relay.send_due(store, sessions[0].open)
         for session in sessions:
             wait_in_picks(settings, store, session)
-        resources = {"tables": tables_of(settings), "now": now, "relay": relay}
+        resources = {"tables": tables(settings), "now": now, "relay": relay}
         while not said.startswith("There are no picks"):
             at = time.monotonic()
             with dg.build_sensor_context(instance=instance, resources=resources) as context:
@@ -124,17 +123,6 @@ def backlog_ticks(settings: Settings, store: Store, kafka: Kafka, count: int) ->
             print(f"{took[-1]:.1f} s: {said}", flush=True)
     messages = sum(session.length for session in sessions) * len(settings.tickers)
     return {"backlog_messages": messages, "backlog_ticks": len(took) - 1, "backlog_tick_s_max": max(took)}
-
-
-def tables_of(settings: Settings) -> Tables:
-    """The resource that sensors are given."""
-    s3 = S3Resource(
-        endpoint_url=settings.s3_endpoint,
-        aws_access_key_id=settings.s3_access_key.get_secret_value(),
-        aws_secret_access_key=settings.s3_secret_key.get_secret_value(),
-        region_name=settings.s3_region,
-    )
-    return Tables(s3=s3, bucket=settings.s3_bucket, source=settings.source)
 
 
 def session_seconds(settings: Settings, store: Store, kafka: Kafka) -> dict[str, float]:
