@@ -131,10 +131,7 @@ def ic_estimates(rows: Sequence[Mapping[str, Any]], name: str) -> list[Estimate]
     written before LEAST_MINUTES held has an error near 0, and would outweigh all others.
     """
     counted = [row for row in rows if None not in (row[name], row[f"{name}_error"])]
-    return [
-        Estimate(found.value, max(found.error, (row["forecasts"] or inf) ** -0.5))
-        for row, found in zip(counted, estimates(counted, name), strict=True)
-    ]
+    return [Estimate(row[name], max(row[f"{name}_error"], (row["forecasts"] or inf) ** -0.5)) for row in counted]
 
 
 def champion_version(predictions: pa.Table) -> str | None:
